@@ -1,0 +1,29 @@
+"""A Trio HTTP/1.1 server in which a protocol upgrade is first-class.
+
+An ordinary request gets a `Response` from a handler. An upgrade request that is accepted goes to
+the upgrade handler, with a `trio.abc.Stream` that cannot lose a byte.
+"""
+
+from ._connection import RequestHandler, ShouldUpgrade, UpgradeHandler
+from ._exceptions import BodyTooLarge, ProtocolError
+from ._headers import Headers
+from ._limits import Limits
+from ._request import Body, Request
+from ._response import Response
+from ._run import run
+from ._server import Server
+
+__all__ = [
+    "Body",
+    "BodyTooLarge",
+    "Headers",
+    "Limits",
+    "ProtocolError",
+    "Request",
+    "RequestHandler",
+    "Response",
+    "Server",
+    "ShouldUpgrade",
+    "UpgradeHandler",
+    "run",
+]

@@ -1,0 +1,366 @@
+"""One connection's life: request, handler, response, and again; or an upgrade, and the end.
+
+It decides what becomes of the connection after each request and after each error. How requests are
+parsed, responses encoded and bytes moved is known further down; listeners and shutdown, further up.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import h11
+import trio
+
+from ._deadlines import Deadlines
+from ._exceptions import BodyTooLarge, ConnectionBroken, ProtocolError, flatten
+from ._http11 import Http11
+from ._limits import Limits
+from ._proxies import TrustedProxies
+from ._request import Body, Request
+from ._response import Response, open_content
+from ._transport import StreamTransport, Transport
+from ._upgrade import UpgradedStream, upgraded_stream
+
+if TYPE_CHECKING:
+    from ._server import Server
+
+__all__ = ["Connection", "Handlers", "RequestHandler", "ShouldUpgrade", "UpgradeHandler"]
+
+RequestHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
+UpgradeHandler: TypeAlias = Callable[[Request, trio.abc.Stream], Awaitable[Response | None]]
+ShouldUpgrade: TypeAlias = Callable[[Request], bool | Awaitable[bool]]
+
+logger = logging.getLogger("trio_upgrade")
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What a server was told to do with requests."""
+
+    on_request: RequestHandler
+    on_upgrade: UpgradeHandler | None
+    should_upgrade: ShouldUpgrade | None
+    on_connect: UpgradeHandler | None
+    limits: Limits
+    proxies: TrustedProxies
+
+
+class Serving(Protocol):
+    """What a connection may know of the serving that it belongs to."""
+
+    @property
+    def server(self) -> Server:
+        """The server whose connections these are."""
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """Times the waits of these connections."""
+
+    @property
+    def shutting_down(self) -> bool:
+        """The server takes no new requests."""
+
+
+class Connection:
+    """A connection, from its first byte to its close.
+
+    Attributes:
+      deadline: when the wait for a request's head ends; `Deadlines` watches it.
+      idle: it waits for the first byte of a request.
+    """
+
+    __slots__ = (
+        "_expired",
+        "_failure",
+        "_first",
+        "_handlers",
+        "_head_deadline",
+        "_http",
+        "_serving",
+        "_transport",
+        "deadline",
+        "idle",
+    )
+
+    def __init__(self, transport: Transport, handlers: Handlers, serving: Serving) -> None:
+        self._transport = transport
+        self._handlers = handlers
+        self._serving = serving
+        self._http = Http11(transport, handlers.limits)
+        self._failure: BaseException | None = None
+        self._first = True
+        self._expired = False
+        self._head_deadline = math.inf
+        self.deadline = math.inf
+        self.idle = False
+
+    async def run(self) -> BaseException | None:
+        """Serve the connection until it ends, and close it.
+
+        Returns:
+          What a handler raised, once it is logged. What must end the task (Cancelled,
+          KeyboardInterrupt, SystemExit) is raised instead, without the rest of its group.
+        """
+        self._serving.deadlines.waiters.add(self)
+        try:
+            if isinstance(self._transport, StreamTransport):
+                await self._transport.start(self._handlers.limits.tls_handshake_timeout)
+            while await self._serve_request():
+                pass
+        except ConnectionBroken:
+            pass  # nobody is left to talk to, and no handler was running
+        finally:
+            self._serving.deadlines.waiters.discard(self)
+            await self._transport.abort()
+        failure, self._failure = self._failure, None  # its traceback leads back here
+        return failure
+
+    def expire(self) -> None:
+        """End the wait for a head: its time is up."""
+        self._expired = True
+        self._transport.interrupt()
+
+    def close_if_idle(self) -> None:
+        """End the wait for a request that has not begun, as the server shuts down."""
+        if self.idle:
+            self._transport.interrupt()
+
+    async def _serve_request(self) -> bool:
+        """Serve the next request; False at the connection's end."""
+        try:
+            head = await self._receive_head()
+        except ProtocolError as exc:
+            await self._end(None, refusal(exc))
+            return False
+        if head is None:
+            return False
+        handlers = self._handlers
+        request = Request(head, self._transport, handlers.proxies, self._serving.server)
+        if request.method == "CONNECT":
+            return await self._connect(request)
+        try:
+            self._http.check_length()
+        except BodyTooLarge as exc:
+            return await self._end(request, refusal(exc))
+        if request.upgrade and (handlers.should_upgrade is not None or handlers.on_upgrade is not None):
+            try:
+                accepted = await self._wants(request)
+            except BaseException as exc:
+                return await self._fail(request, exc)
+            if accepted:
+                if handlers.on_upgrade is None:
+                    return False
+                return await self._upgrade(request, handlers.on_upgrade)
+        return await self._respond(request)
+
+    # ---- the head
+
+    async def _receive_head(self) -> h11.Request | None:
+        """Wait for the next request: None if none will come."""
+        http = self._http
+        self._head_deadline = math.inf
+        while (head := http.next_head()) is None:
+            self._note_deadline()
+            self.idle = not http.has_bytes
+            if self.idle and self._serving.shutting_down:
+                self._transport.interrupt()  # take what is there already, and wait for nothing
+            try:
+                more = await http.fill()
+            except trio.WouldBlock:
+                if self._expired and http.has_bytes:
+                    raise ProtocolError("the request's head did not arrive in time", status=408) from None
+                return None
+            except trio.BrokenResourceError:
+                return None
+            if not more:
+                if http.has_bytes:
+                    raise ProtocolError("the connection ended in the middle of the request's head")
+                return None
+        self.deadline = math.inf
+        self.idle = self._expired = self._first = False
+        self._transport.clear_interrupt()
+        return head
+
+    def _note_deadline(self) -> None:
+        limits = self._handlers.limits
+        if self._head_deadline != math.inf:
+            return
+        begun = self._first or self._http.has_bytes
+        seconds = limits.header_timeout if begun else limits.keep_alive_timeout
+        deadline = math.inf if seconds is None else trio.current_time() + seconds
+        if begun:
+            self._head_deadline = deadline
+        self._serving.deadlines.note(self, deadline)
+
+    # ---- ordinary requests
+
+    async def _respond(self, request: Request) -> bool:
+        request._attach(Body(self._http))
+        try:
+            response = await self._handlers.on_request(request)
+            if not isinstance(response, Response):
+                raise TypeError(f"on_request returned {response!r}, not a Response")
+        except BaseException as exc:
+            return await self._fail(request, exc)
+        return await self._finish_exchange(request, response)
+
+    async def _finish_exchange(self, request: Request, response: Response, close: bool = False) -> bool:
+        """Send the response to a request; True if another request may follow."""
+        close = close or self._must_close(request) or response.asks_to_close
+        sent = False
+        try:
+            head = response.encode(request.method, request.http_version, close)
+            sent = True
+            await self._send(head)
+            if response.is_streamed:
+                await self._stream_content(request, response)
+        except BaseException as exc:
+            return await self._fail(request, exc, sent)
+        if not close:
+            close = not await self._drain()
+        if close:
+            await self._transport.finish(self._handlers.limits.linger_timeout)
+        return not close
+
+    def _must_close(self, request: Request) -> bool:
+        """The connection cannot be kept for another request (RFC 9112 section 9.3)."""
+        http = self._http
+        return (
+            request.wants_close
+            or self._serving.shutting_down
+            or (http.client_waits and not http.body_ended)
+            or http.length_left > self._handlers.limits.max_drain
+        )
+
+    async def _drain(self) -> bool:
+        """Get the rest of the body out of the way; False if the connection cannot be kept."""
+        try:
+            return self._http.body_ended or await self._http.discard_body(self._handlers.limits.max_drain)
+        except ProtocolError:
+            return False
+
+    async def _send(self, data: bytes) -> None:
+        await self._transport.send_within(data, self._handlers.limits.send_timeout)
+
+    async def _stream_content(self, request: Request, response: Response) -> None:
+        """Send streamed content as it is made, never ahead of what the peer takes."""
+        if not response.has_content(request.method):
+            return await response.close_unsent()
+        length, chunked = response.framing(request.http_version)
+        sent = 0
+        async with open_content(response) as items:
+            async for item in items:
+                if not isinstance(item, bytes | bytearray | memoryview):
+                    raise TypeError(f"streamed content is made of bytes, not {type(item).__name__}")
+                data = bytes(item)
+                sent += len(data)
+                if length is not None and sent > length:
+                    raise RuntimeError(f"Content-Length is {length}, but the content is longer")
+                if data:
+                    await self._send(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        if length is not None and sent < length:
+            raise RuntimeError(f"Content-Length is {length}, but the content has {sent} bytes")
+        if chunked:
+            await self._send(b"0\r\n\r\n")
+
+    async def _end(self, request: Request | None, response: Response) -> bool:
+        """Send a last response of our own, and close."""
+        await self._send(response.encode(request.method if request else "GET", "1.1", close=True))
+        await self._transport.finish(self._handlers.limits.linger_timeout)
+        return False
+
+    # ---- upgrades and CONNECT
+
+    async def _wants(self, request: Request) -> bool:
+        """Whether this upgrade request is accepted (Node's shouldUpgradeCallback)."""
+        should_upgrade = self._handlers.should_upgrade
+        if should_upgrade is None:
+            return True
+        answer = should_upgrade(request)
+        return bool(await answer if inspect.isawaitable(answer) else answer)
+
+    async def _connect(self, request: Request) -> bool:
+        if request.http_version == "1.0":
+            return await self._end(request, plain(400, "CONNECT needs HTTP/1.1"))
+        if self._handlers.on_connect is None:
+            # RFC 9110 section 15.5.6 wants Allow, and this target allows nothing.
+            return await self._end(request, plain(405, "CONNECT is not served here", [("Allow", "")]))
+        return await self._upgrade(request, self._handlers.on_connect)
+
+    async def _upgrade(self, request: Request, handler: UpgradeHandler) -> bool:
+        limits = self._handlers.limits
+        stream = upgraded_stream(self._http, self._transport, limits.linger_timeout)
+        request._attach(Body(self._http), stream)
+        self._serving.deadlines.waiters.discard(self)
+        try:
+            response = await handler(request, stream)
+            self._check_returned(request, stream, response)
+        except BaseException as exc:
+            stream.mark_closed()
+            return await self._fail(request, exc, sent=stream.was_written or stream.was_closed)
+        stream.mark_closed()
+        if response is None:
+            await self._transport.finish(limits.linger_timeout)
+            return False
+        self._serving.deadlines.waiters.add(self)
+        return await self._finish_exchange(request, response, close=stream.was_read or request.method == "CONNECT")
+
+    def _check_returned(self, request: Request, stream: UpgradedStream, response: Response | None) -> None:
+        if response is None:
+            if not stream.was_written and not stream.was_closed:
+                logger.warning("%r: the upgrade handler returned without accepting or declining; closed", request)
+        elif not isinstance(response, Response):
+            raise TypeError(f"the upgrade handler returned {response!r}, neither None nor a Response")
+        elif stream.was_written or stream.was_closed:
+            raise RuntimeError("the upgrade handler returned a Response after it had used the stream")
+        elif request.method == "CONNECT" and response.status < 300:
+            raise RuntimeError(
+                f"a CONNECT is accepted with `await request.accept()`, not with status {response.status}"
+            )
+
+    # ---- failures
+
+    async def _fail(self, request: Request, exc: BaseException, sent: bool = False) -> bool:
+        """A handler raised: log it, answer it if nothing was sent, and end the connection."""
+        if others := self._log(request, exc):
+            raise others
+        self._failure = exc
+        if not sent:
+            leaves = [leaf for leaf in flatten(exc) if not self._is_peers(leaf, ProtocolError)]
+            response = plain(500, "Internal Server Error") if leaves else refusal(flatten(exc)[0])
+            await self._end(request, response)
+        return False
+
+    def _is_peers(self, exc: BaseException, kind: type[ConnectionBroken]) -> bool:
+        """This was the fault of this connection's peer."""
+        return isinstance(exc, kind) and exc.transport is self._transport
+
+    def _log(self, request: Request, exc: BaseException) -> BaseException | None:
+        """Log the exceptions in `exc`, and return what is no `Exception`: that ends the task."""
+        handled: BaseException | None
+        others: BaseException | None
+        if isinstance(exc, BaseExceptionGroup):
+            handled, others = exc.split(Exception)
+        else:
+            handled, others = (exc, None) if isinstance(exc, Exception) else (None, exc)
+        if handled is not None:
+            peers = all(self._is_peers(leaf, ConnectionBroken) for leaf in flatten(handled))
+            level = logging.DEBUG if peers else logging.ERROR
+            logger.log(level, "%r: the handler raised", request, exc_info=handled)
+        return others
+
+
+def plain(status: int, text: str, headers: list[tuple[str, str]] | None = None) -> Response:
+    """A one-line response of our own."""
+    return Response(status, text + "\n", headers or ())
+
+
+def refusal(exc: BaseException) -> Response:
+    """What tells a client that it broke the protocol."""
+    assert isinstance(exc, ProtocolError)
+    return plain(exc.status, str(exc))

@@ -1,0 +1,89 @@
+"""The fields of a message: reading a request's, checking those of a response."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+__all__ = ["FieldsArgument", "Headers", "encode_fields", "tokens"]
+
+FieldsArgument: TypeAlias = (
+    Mapping[str, str]
+    | Iterable[tuple[str, str]]
+    | Iterable[tuple[bytes, bytes]]
+    | Iterable[tuple[str | bytes, str | bytes]]
+)
+
+# RFC 9110 sections 5.1 and 5.5. obs-text is allowed, control characters other than HTAB are not.
+NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
+
+
+class Headers(Mapping[str, str]):
+    """The fields of a request's head, by name in any case.
+
+    `headers[name]` joins the values of several fields of that name with ", " (RFC 9110 section
+    5.3). Names and values are str, decoded as latin-1, which loses nothing. Iterating gives each
+    name once, in lower case.
+
+    Attributes:
+      raw: the fields as they came, as pairs of bytes, in their order and spelling.
+    """
+
+    __slots__ = ("_values", "raw")
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self.raw = tuple(raw)
+        self._values: dict[str, list[str]] | None = None
+
+    def _index(self) -> dict[str, list[str]]:
+        if self._values is None:
+            self._values = {}
+            for name, value in self.raw:
+                self._values.setdefault(name.lower().decode("latin-1"), []).append(value.decode("latin-1"))
+        return self._values
+
+    def __getitem__(self, name: str) -> str:
+        return ", ".join(self._index()[name.lower()])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index())
+
+    def __len__(self) -> int:
+        return len(self._index())
+
+    def __repr__(self) -> str:
+        return f"<Headers {', '.join(self)}>"  # no values: they hold cookies and passwords
+
+    def get_list(self, name: str) -> list[str]:
+        """The values of all fields of that name, one an item, in their order."""
+        return list(self._index().get(name.lower(), ()))
+
+
+def tokens(value: str) -> list[str]:
+    """The members of a comma-separated list (RFC 9110 section 5.6.1), as they are written."""
+    return [member for part in value.split(",") if (member := part.strip(" \t"))]
+
+
+def encode_fields(fields: FieldsArgument) -> list[tuple[bytes, bytes]]:
+    """Check the fields of a message that we send.
+
+    Raises:
+      ValueError: a name is not a token; a value holds CR, LF, NUL or another control character,
+        or a character outside latin-1, or begins or ends with white space; or the field frames
+        the message, which is done here.
+    """
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    encoded = []
+    for name, value in pairs:
+        raw_name = name.encode("latin-1") if isinstance(name, str) else bytes(name)
+        raw_value = value.encode("latin-1") if isinstance(value, str) else bytes(value)
+        if not NAME.fullmatch(raw_name):
+            raise ValueError(f"not a field name: {name!r}")
+        if not VALUE.fullmatch(raw_value):
+            raise ValueError(f"the value of {name!r} has a character that no field may have, or space around it")
+        if raw_name.lower() == b"transfer-encoding":
+            raise ValueError("Transfer-Encoding is chosen by the server, not by a handler")
+        encoded.append((raw_name, raw_value))
+    return encoded

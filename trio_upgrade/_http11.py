@@ -1,0 +1,457 @@
+"""HTTP/1.1 on a transport: the next request's head, its body, and the bytes left behind it.
+
+h11 is the parser. This module decides which bytes it gets: exactly one head, then one chunk's line,
+one piece of data or one trailer section at a time. So each can be held to its limit and to the
+grammar where h11 is forgiving, and h11 never sees a byte from behind the message: what is left over
+is simply what is still in the buffer. A message has a parser of its own; no state outlives it.
+
+It knows nothing of handlers, responses or what an upgrade is for.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import h11
+import trio
+from trio.lowlevel import checkpoint, checkpoint_if_cancelled
+
+from ._exceptions import BodyTooLarge, ConnectionBroken, ProtocolError
+from ._limits import Limits
+from ._transport import RECEIVE_SIZE, Transport
+
+__all__ = ["Http11"]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+# RFC 9110 section 7.2, RFC 3986 section 3.2: Host = uri-host [ ":" port ]
+AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+HOST = re.compile(AUTHORITY.encode())
+# RFC 9112 section 3.2: origin-form, absolute-form, and asterisk-form; CONNECT's authority-form
+TARGET = re.compile(rb"/.*|[A-Za-z][-+.A-Za-z0-9]*://[^/?#].*")
+CONNECT_TARGET = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+):[0-9]{1,5}")
+# A length that h11 would take for one of several that agree (RFC 9112 section 6.3, rule 5)
+LISTED_LENGTH = re.compile(rb"\r\ncontent-length:[^\r]*,", re.IGNORECASE)
+# RFC 9112 section 7.1: a chunk's size and extensions, with no control character but HTAB in them
+CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+
+
+class Http11:
+    """One connection's requests, one after the other.
+
+    Attributes:
+      body_ended: the whole body of the current request has been read (or there is none).
+    """
+
+    __slots__ = (
+        "_body_deadline",
+        "_body_size",
+        "_broken",
+        "_buffer",
+        "_chunks",
+        "_continue_cut",
+        "_continue_lock",
+        "_discarded",
+        "_length_left",
+        "_limits",
+        "_parser",
+        "_reader",
+        "_searched",
+        "_skipped_blank_line",
+        "_transport",
+        "body_ended",
+    )
+
+    def __init__(self, transport: Transport, limits: Limits) -> None:
+        self._transport = transport
+        self._limits = limits
+        self._buffer = bytearray()
+        self._parser: h11.Connection | None = None
+        self._searched = 0
+        self._skipped_blank_line = False
+        self._reader = _OneAtATime()
+        self._start_body(None)
+
+    # ---- the head
+
+    @property
+    def has_bytes(self) -> bool:
+        """Bytes have arrived that no message has taken yet."""
+        return bool(self._buffer)
+
+    async def fill(self) -> bool:
+        """Wait for more bytes of a head.
+
+        Returns:
+          False at the peer's end of data.
+
+        Raises:
+          trio.WouldBlock: the transport was interrupted, and nothing was there.
+        """
+        data = await self._transport.receive_interruptibly()
+        self._buffer += data
+        return bool(data)
+
+    def next_head(self) -> h11.Request | None:
+        """Take the next request's head out of what has arrived; None if it is not whole yet.
+
+        Raises:
+          ProtocolError: for a head that is malformed, too large, or not one of HTTP/1.0 or 1.1.
+        """
+        head = self._take_head()
+        if head is None:
+            return None
+        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
+        self._parser.receive_data(head)
+        request = self._parse()
+        assert isinstance(request, h11.Request)
+        if request.http_version not in (b"1.0", b"1.1"):
+            raise self._refusal("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
+        self._check_target(request)
+        self._start_body(request, head)
+        return request
+
+    def _take_head(self) -> bytes | None:
+        buffer, limit = self._buffer, self._limits.max_header_size
+        # RFC 9112 section 2.2: an empty line in front of the request line is to be ignored.
+        if not self._skipped_blank_line and buffer[:1] == b"\r":
+            if len(buffer) == 1:
+                return None
+            if buffer[1:2] == b"\n":
+                del buffer[:2]
+                self._skipped_blank_line = True
+        if not buffer:
+            return None
+        if buffer[0] <= 0x20 or buffer[0] >= 0x7F:  # TLS on a plain port, say: do not wait for a blank line
+            raise self._refusal("this is not an HTTP request", 400)
+        end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3)) + 4
+        size = end if end > 3 else len(buffer)
+        if size > limit:
+            raise self._refusal(f"the request's head is larger than {limit} bytes", 431)
+        # RFC 9112 section 2.2: a bare LF may be taken for a line's end, and that is a way to smuggle.
+        if buffer.count(b"\n", self._searched, size) != buffer.count(b"\r\n", max(0, self._searched - 1), size):
+            raise self._refusal("a line of the request's head does not end with CRLF", 400)
+        if end == 3:
+            self._searched = size
+            return None
+        head = self._take(size)
+        self._searched = 0
+        self._skipped_blank_line = False
+        self._check_fields(head, "the request's head")
+        return head
+
+    def _check_fields(self, section: bytes, what: str) -> None:
+        """What h11 forgives in a section of fields."""
+        lines = section.count(b"\r\n")
+        if lines != section.count(b"\r") or lines != section.count(b"\n"):
+            raise self._refusal(f"{what} has a bare CR or LF", 400)
+        if b"\r\n " in section or b"\r\n\t" in section:
+            raise self._refusal(f"{what} has a folded line", 400)  # RFC 9112 section 5.2
+        if lines - 2 > self._limits.max_headers:
+            raise self._refusal(f"{what} has more than {self._limits.max_headers} fields", 431)
+
+    def _check_target(self, request: h11.Request) -> None:
+        method, target = request.method, request.target
+        pattern = CONNECT_TARGET if method == b"CONNECT" else TARGET
+        if not pattern.fullmatch(target) and not (method == b"OPTIONS" and target == b"*"):
+            raise self._refusal("the request target is malformed", 400)
+
+    def _start_body(self, request: h11.Request | None, head: bytes = b"") -> None:
+        """Learn from the head how long the body is (RFC 9112 section 6.3)."""
+        self._length_left = 0
+        self._chunks: _Chunks | None = None
+        self._broken: tuple[str, int] | None = None
+        self._discarded = False
+        self._body_size = 0
+        self._body_deadline = math.inf
+        self._continue_lock: trio.Lock | None = None
+        self._continue_cut = False
+        if request is not None:
+            self._apply_fields(request, head)
+        self.body_ended = self._chunks is None and not self._length_left
+        if self.body_ended:
+            self._parser = None
+        elif self._limits.request_timeout is not None:
+            self._body_deadline = trio.current_time() + self._limits.request_timeout
+
+    def _apply_fields(self, request: h11.Request, head: bytes) -> None:
+        length = None
+        for name, value in request.headers:
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"transfer-encoding":
+                self._chunks = _Chunks(self._limits.max_header_size)
+            elif name == b"host" and not HOST.fullmatch(value):
+                raise self._refusal("the Host field is malformed", 400)
+        if length is not None:
+            self._length_left = length
+            lowered = head.lower()
+            if lowered.count(b"\r\ncontent-length:") > 1 or LISTED_LENGTH.search(head):
+                raise self._refusal("Content-Length is given more than once", 400)
+        if self._chunks is not None and (length is not None or request.http_version == b"1.0"):
+            # RFC 9112 section 6.1: both ought to be handled as an error
+            raise self._refusal("Transfer-Encoding with Content-Length, or in HTTP/1.0", 400)
+        if request.method == b"CONNECT" and (length is not None or self._chunks is not None):
+            raise self._refusal("a CONNECT request has no body", 400)
+        if self._parser is not None and self._parser.they_are_waiting_for_100_continue:
+            self._continue_lock = trio.Lock()
+
+    # ---- the body
+
+    @property
+    def length_left(self) -> int:
+        """How many bytes of a body with a Content-Length are still unread; 0 for a chunked one."""
+        return self._length_left
+
+    def check_length(self) -> None:
+        """Refuse a body that says beforehand that it is too large.
+
+        Raises:
+          BodyTooLarge: `Content-Length` is over `Limits.max_body_size`.
+        """
+        limit = self._limits.max_body_size
+        if limit is not None and self._length_left > limit:
+            raise BodyTooLarge(f"the request's body is longer than {limit} bytes", self._transport)
+
+    async def receive_body(self, max_bytes: int = RECEIVE_SIZE) -> bytes:
+        """Read at most `max_bytes` of the body: b"" at its end.
+
+        Raises:
+          ProtocolError: the body is malformed, was cut off, or did not arrive in time. So does
+            every later call.
+          BodyTooLarge: it is over `Limits.max_body_size`.
+          trio.ClosedResourceError: it was discarded.
+        """
+        with self._reader:
+            if self._discarded:
+                raise trio.ClosedResourceError("the body was discarded when the upgraded stream was first read")
+            await checkpoint()
+            return await self._receive_body(max_bytes)
+
+    async def discard_body(self, limit: float = math.inf) -> bool:
+        """Read what is left of the body, and throw it away.
+
+        Returns:
+          Whether its end came within `limit` bytes on the wire.
+        """
+        with self._reader:
+            return await self._discard_body(limit)
+
+    async def _discard_body(self, limit: float) -> bool:
+        self._discarded = True
+        most = self._body_size + limit
+        while self._body_size <= most:
+            await checkpoint()
+            if not await self._receive_body(RECEIVE_SIZE):
+                return True
+        return False
+
+    async def _receive_body(self, max_bytes: int) -> bytes:
+        """The next piece; nothing is awaited once it is out of the buffer."""
+        if not self.body_ended:
+            await self.send_continue()
+        while not self.body_ended:
+            self._raise_if_broken()
+            try:
+                data = self._take_body(max_bytes)
+            except ProtocolError as exc:
+                self._fail(str(exc), exc.status)
+                continue
+            if data:
+                return data
+            if data is None:
+                await self._fill_body()
+        return b""
+
+    def _raise_if_broken(self) -> None:
+        if self._broken is not None:
+            message, status = self._broken
+            if status == 413:
+                raise BodyTooLarge(message, self._transport)
+            raise self._refusal(message, status)
+
+    async def _fill_body(self) -> None:
+        try:
+            with trio.CancelScope(deadline=self._body_deadline) as scope:
+                data = await self._transport.receive_some(RECEIVE_SIZE)
+        except ConnectionBroken as exc:
+            return self._fail(f"the peer vanished in the middle of the request's body: {exc}", 400)
+        if scope.cancelled_caught:
+            seconds = self._limits.request_timeout
+            return self._fail(f"the request's body did not arrive within {seconds} seconds", 408)
+        if not data:
+            return self._fail("the peer closed in the middle of the request's body", 400)
+        self._buffer += data
+
+    def _take_body(self, max_bytes: int) -> bytes | None:
+        """The next piece that the buffer holds: None for nothing yet, b"" when there is no more."""
+        while True:
+            if self._chunks is not None:
+                size = self._chunks.next_piece(self._buffer, max_bytes)
+                if self._chunks.trailers and size:
+                    self._check_fields(b"\r\n" + self._buffer[:size], "the trailer section")
+            else:
+                size = min(self._length_left, len(self._buffer), max_bytes)
+                self._length_left -= size
+            if not size:
+                return None
+            limit = self._limits.max_body_size
+            self._body_size += size
+            if limit is not None and self._body_size > limit:
+                raise self._refusal(f"the request's body is longer than {limit} bytes", 413)
+            assert self._parser is not None
+            self._parser.receive_data(self._take(size))
+            data = self._parse_body()
+            if data or self.body_ended:
+                return data
+
+    def _parse_body(self) -> bytes:
+        """What the parser makes of one piece: at most one event with data."""
+        data = b""
+        while True:
+            event = self._parse()
+            if isinstance(event, h11.Data):
+                data = bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self.body_ended = True
+                self._parser = None
+            if self.body_ended or event is h11.NEED_DATA:
+                return data
+
+    def _fail(self, message: str, status: int) -> None:
+        """Remember why nothing more of the body, or from behind it, can be trusted."""
+        self._broken = (message, status)
+        self._buffer.clear()
+
+    def _parse(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        assert self._parser is not None
+        try:
+            return self._parser.next_event()
+        except h11.RemoteProtocolError as exc:
+            # h11 quotes the offending bytes behind a colon; they are not for logs
+            raise self._refusal(str(exc).partition(":")[0], exc.error_status_hint) from None
+
+    def _refusal(self, message: str, status: int) -> ProtocolError:
+        return ProtocolError(message, self._transport, status=status)
+
+    # ---- 100 (Continue)
+
+    @property
+    def client_waits(self) -> bool:
+        """The client holds its body back until it sees a 100 (RFC 9110 section 10.1.1).
+
+        One that has begun to send does not wait any more.
+        """
+        return self._continue_lock is not None and not self._body_size and not self._buffer
+
+    async def send_continue(self) -> None:
+        """Send the 100 (Continue) if the client still waits for it, once.
+
+        Cancelled, it has sent nothing, or has broken the connection.
+
+        Raises:
+          ConnectionBroken: an earlier attempt was cancelled when a part of it may have been sent.
+        """
+        if not self.client_waits:
+            return
+        assert self._continue_lock is not None
+        async with self._continue_lock:
+            if self._continue_cut:
+                raise ConnectionBroken("a cancelled send may have cut the 100 (Continue) short", self._transport)
+            if not self.client_waits:
+                return
+            await checkpoint_if_cancelled()
+            self._continue_cut = True
+            await self._transport.send_all(CONTINUE)
+            self._continue_cut = False
+        self._continue_lock = None
+
+    # ---- behind the body
+
+    async def take_leftover(self, max_bytes: int | None) -> bytes:
+        """Bytes that arrived behind the body: b"" if there are none (any more).
+
+        What is left of the body is discarded first. Cancelled, it has taken nothing.
+        """
+        with self._reader:
+            await self.send_continue()
+            if not self.body_ended:
+                await self._discard_body(math.inf)
+            await checkpoint()
+            return self._take(len(self._buffer) if max_bytes is None else max_bytes)
+
+    def _take(self, size: int) -> bytes:
+        data = bytes(memoryview(self._buffer)[:size])
+        del self._buffer[:size]
+        return data
+
+
+class _OneAtATime:
+    """Lets one task read, and refuses a second with `trio.BusyResourceError`."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken = False
+
+    def __enter__(self) -> None:
+        if self._taken:
+            raise trio.BusyResourceError("another task is already reading from this request")
+        self._taken = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._taken = False
+
+
+class _Chunks:
+    """Where the pieces of a chunked body begin and end (RFC 9112 section 7.1).
+
+    Attributes:
+      trailers: the last chunk's line has been seen, and the trailer section follows.
+    """
+
+    __slots__ = ("_max_size", "_size_left", "trailers")
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._size_left = 0
+        self.trailers = False
+
+    def next_piece(self, buffer: bytearray, max_bytes: int) -> int:
+        """How many bytes at the front of `buffer` the parser gets next; 0 if too few are there."""
+        if self.trailers:
+            return self._whole_trailers(buffer)
+        if not self._size_left:
+            return self._whole_line(buffer)
+        size = min(self._size_left, len(buffer), max_bytes)
+        self._size_left -= size
+        return size
+
+    def _whole_line(self, buffer: bytearray) -> int:
+        end = buffer.find(b"\n", 0, self._max_size) + 1
+        if not end:
+            if len(buffer) >= self._max_size:
+                raise ProtocolError("a chunk's line is too long")
+            return 0
+        match = CHUNK_LINE.fullmatch(buffer, 0, end)
+        if match is None:
+            raise ProtocolError("a chunk's size or extension is malformed")
+        size = int(match[1], 16)
+        if size:
+            self._size_left = size + 2  # the CRLF behind the data is the parser's to check
+        else:
+            self.trailers = True
+        return end
+
+    def _whole_trailers(self, buffer: bytearray) -> int:
+        if buffer[:2] == b"\r\n":
+            return 2
+        end = buffer.find(b"\r\n\r\n", 0, self._max_size) + 4
+        if end > 3:
+            return end
+        if len(buffer) >= self._max_size:
+            raise ProtocolError("the trailer section is too long", status=431)
+        if buffer.count(b"\n") != buffer.count(b"\r\n"):
+            raise ProtocolError("a line of the trailer section does not end with CRLF")
+        return 0

@@ -1,0 +1,77 @@
+"""The numbers that bound what one connection may cost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Bounds on time (seconds) and size (bytes on the wire). None switches one off where it says so.
+
+    Bytes that trickle in do not extend a timeout.
+
+    Attributes:
+      header_timeout: for a request's head. Counts from the accept (over TLS, from the end of the
+        handshake) for the first request of a connection, from its first byte for a later one.
+        Then 408, or a silent close where not a byte came. May be None.
+      request_timeout: from the end of the head until the body has arrived. Then 408, where a
+        response can still be sent. May be None.
+      keep_alive_timeout: for the first byte of a connection's next request. Then the connection
+        is closed silently. May be None.
+      send_timeout: for a peer to take at least one more byte of a response. May be None.
+      tls_handshake_timeout: for the TLS handshake. May be None.
+      linger_timeout: for the peer to close, once we have sent our last byte and half-closed. What
+        it still sends in this time is read and discarded, since closing on unread data makes TCP
+        reset the connection and destroy what was sent (RFC 9112 section 9.6).
+      max_header_size: of a request's head, of one chunk's line, and of a trailer section. Then 431
+        for a head or trailer, 400 for a chunk's line.
+      max_headers: how many fields a head or a trailer section may have. Then 431.
+      max_body_size: of a request's body, with the overhead of its chunks. Then 413. May be None.
+      max_drain: how much of a body that the handler did not read is read and thrown away so that
+        the connection can be kept. A longer rest closes the connection.
+
+    Raises:
+      ValueError: for a limit that is negative, zero where that makes no sense, or not a number.
+    """
+
+    header_timeout: float | None = 60
+    request_timeout: float | None = 300
+    keep_alive_timeout: float | None = 5
+    send_timeout: float | None = 60
+    tls_handshake_timeout: float | None = 10
+    linger_timeout: float = 2
+    max_header_size: int = 16 * 1024
+    max_headers: int = 100
+    max_body_size: int | None = None
+    max_drain: int = 256 * 1024
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_timeout"):
+                self._check_timeout(field.name, value)
+            else:
+                self._check_size(field.name, value)
+
+    @staticmethod
+    def _check_timeout(name: str, value: object) -> None:
+        if value is None and name != "linger_timeout":
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} must be a number of seconds, not {value!r}")
+        least_ok = value >= 0 if name == "linger_timeout" else value > 0
+        if not least_ok or math.isinf(value) or math.isnan(value):
+            raise ValueError(f"{name} must be a positive, finite number of seconds, not {value!r}")
+
+    @staticmethod
+    def _check_size(name: str, value: object) -> None:
+        if value is None and name == "max_body_size":
+            return
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{name} must be a whole number, not {value!r}")
+        if value < (0 if name in {"max_body_size", "max_drain"} else 1):
+            raise ValueError(f"{name} is too small: {value!r}")

@@ -1,0 +1,170 @@
+"""Taking connections from listeners, in batches, and opening a Unix one, which trio does not."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket as stdlib_socket
+import stat
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeAlias
+
+import trio
+from trio.lowlevel import checkpoint
+
+from ._transport import SocketTransport
+
+__all__ = ["Take", "accept_from", "open_unix_listener", "set_options"]
+
+Take: TypeAlias = Callable[[trio.abc.Stream], None]
+
+logger = logging.getLogger("trio_upgrade")
+
+BATCH = 64  # connections taken in one go; then the others get a turn
+
+# accept fails with these when a limit of the system is hit: wait until something is given back
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+PATIENCE = 0.1  # seconds
+
+# accept fails with these when the connection it would have given is gone already; the list is
+# longest on Linux, which hands over any error of the new socket (accept(2), "Error handling")
+GONE = {
+    getattr(errno, name)
+    for name in (
+        *("ECONNABORTED", "ECONNRESET", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENONET"),
+        *("ENOPROTOOPT", "ENOSR", "EOPNOTSUPP", "EPERM", "EPROTO", "ESOCKTNOSUPPORT", "ETIMEDOUT"),
+    )
+    if hasattr(errno, name)
+}
+
+INHERITS_OPTIONS = sys.platform == "linux"  # an accepted socket has the options of its listener
+
+
+async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.CancelScope) -> None:
+    """Take connections from a listener until `until` is cancelled; then those still queued; close it.
+
+    Args:
+      take: called with each connection's stream; must not block or raise.
+
+    Raises:
+      OSError: the listener failed. Running out of descriptors or memory is waited out instead.
+      trio.ClosedResourceError: another task closed the listener.
+    """
+    async with listener:
+        if isinstance(listener, trio.SocketListener):
+            set_options(listener.socket)
+        complained = False
+        with until:
+            while True:
+                try:
+                    await _accept(listener, take)
+                    complained = False
+                except OSError as exc:
+                    if exc.errno in EXHAUSTED:
+                        if not complained:
+                            logger.error("cannot accept connections: %s; trying again until it works", exc.strerror)
+                        complained = True
+                        await trio.sleep(PATIENCE)
+                    elif exc.errno not in GONE:
+                        raise
+        for _ in range(0xFFFF):  # as many as a queue can hold; later comers are not waited for
+            if not _has_queued(listener):
+                break
+            try:
+                await _accept(listener, take)
+            except OSError as exc:
+                if exc.errno not in GONE:
+                    logger.error("cannot accept the connections still queued: %s", exc.strerror)
+                    break
+
+
+async def _accept(listener: trio.abc.Listener[Any], take: Take) -> None:
+    """Take at least one connection: from a plain socket, all that are there, up to a batch."""
+    if isinstance(listener, trio.SocketListener):
+        await _accept_batch(listener.socket, take)
+    else:
+        take(await listener.accept())
+
+
+async def _accept_batch(socket: trio.socket.SocketType, take: Take) -> None:
+    # The descriptor in a second object, since trio's own accepts one by one, each with a checkpoint.
+    # It never closes it, and is used only while trio's is open.
+    if socket.fileno() == -1:
+        raise trio.ClosedResourceError("the listener is closed")
+    alias = stdlib_socket.socket(socket.family, socket.type, socket.proto, fileno=socket.fileno())
+    try:
+        alias.setblocking(False)
+        await trio.lowlevel.wait_readable(alias)
+        if socket.fileno() == -1:
+            raise trio.ClosedResourceError("the listener was closed by another task")
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(BATCH):
+                connection, address = alias.accept()
+                if not INHERITS_OPTIONS:
+                    set_options(connection)
+                take(SocketTransport(connection, address))
+    finally:
+        alias.detach()
+
+
+def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
+    """Send small messages at once, and find out about vanished peers; on TCP, that is."""
+    with contextlib.suppress(OSError):
+        socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
+        socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
+
+
+def _has_queued(listener: trio.abc.Listener[Any]) -> bool:
+    below = getattr(listener, "transport_listener", listener)
+    return isinstance(below, trio.SocketListener) and below.socket.is_readable()
+
+
+@contextlib.asynccontextmanager
+async def open_unix_listener(
+    path: str | os.PathLike[str], mode: int | None, backlog: int | None
+) -> AsyncIterator[trio.SocketListener]:
+    """Listen at `path`; afterwards remove the socket file, unless it is another server's by now.
+
+    Raises:
+      OSError: a live server listens there (EADDRINUSE), or something that is no socket is there
+        (EEXIST).
+    """
+    path = os.fspath(path)
+    await _remove_stale(path)
+    socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    with socket:
+        await socket.bind(path)
+        mine = os.stat(path)
+        try:
+            if mode is not None:
+                os.chmod(path, mode)  # nobody can connect before `listen`
+            socket.listen(min(0xFFFF if backlog is None else backlog, 0xFFFF))
+            yield trio.SocketListener(socket)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.stat(path), mine):
+                    os.unlink(path)
+
+
+async def _remove_stale(path: str) -> None:
+    """Remove the file of a server that ended without doing so."""
+    await checkpoint()
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(there.st_mode):
+        raise OSError(errno.EEXIST, "there is a file that is no socket", path)
+    with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM) as probe:
+        try:
+            await probe.connect(path)
+        except ConnectionRefusedError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            return
+        except OSError:
+            pass  # a full queue, say: somebody is there
+    raise OSError(errno.EADDRINUSE, "another server is listening there", path)

@@ -1,0 +1,95 @@
+"""Who the client is, seen through the proxies that one trusts."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from ._headers import tokens
+
+__all__ = ["TrustedProxies", "address_of"]
+
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+
+
+def address_of(peername: Any) -> str | None:
+    """The address in what `getpeername` gives for an IP socket; None for any other peer."""
+    return peername[0] if isinstance(peername, tuple) else None
+
+
+class TrustedProxies:
+    """The peers whose X-Forwarded-For and X-Forwarded-Proto are believed.
+
+    Args:
+      networks: IP networks or addresses, in the notation of `ipaddress.ip_network`; and "unix"
+        for whoever connects through a Unix socket.
+
+    Raises:
+      ValueError: an item is neither.
+    """
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        if isinstance(networks, str):
+            raise ValueError("trusted_proxies takes a list of networks, not one string")
+        items = list(networks)
+        self._unix = "unix" in items
+        self._networks: list[Network] = [ipaddress.ip_network(item) for item in items if item != "unix"]
+
+    def __bool__(self) -> bool:
+        return self._unix or bool(self._networks)
+
+    def trusts_peer(self, peername: Any) -> bool:
+        """Whether the other end of the connection is a trusted proxy."""
+        if isinstance(peername, str | bytes):
+            return self._unix
+        address = _parse(address_of(peername) or "")
+        return address is not None and self._trusts(address)
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._networks)
+
+    def see_through(
+        self, forwarded_for: Sequence[str], forwarded_proto: Sequence[str]
+    ) -> tuple[str | None, str | None]:
+        """The client and the scheme that a trusted peer's fields tell.
+
+        The client is the rightmost address that is not a trusted proxy's: what stands left of it,
+        anybody may have written. The scheme is the one written with that address where both lists
+        are of one length, else the one the nearest proxy wrote.
+
+        Returns:
+          The client's address and the scheme, each None where the fields do not tell.
+        """
+        addresses = [member for value in forwarded_for for member in tokens(value)]
+        schemes = [member for value in forwarded_proto for member in tokens(value)]
+        client, place = None, len(addresses)
+        for index, text in reversed(list(enumerate(addresses))):
+            address = _parse(text)
+            if address is None:
+                break
+            client, place = str(address), index
+            if not self._trusts(address):
+                break
+        scheme = None
+        if schemes:
+            written = schemes[place] if len(schemes) == len(addresses) and place < len(schemes) else schemes[-1]
+            scheme = SCHEMES.get(written.lower())
+        return client, scheme
+
+
+def _parse(text: str) -> Address | None:
+    """An address as X-Forwarded-For may have it: bare, or with a port, or an IPv6 one in brackets."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address

@@ -1,0 +1,361 @@
+"""The server: listeners in, connections out, and how it all ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import ssl
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from typing import Any
+
+import trio
+
+from ._connection import Connection, Handlers, RequestHandler, ShouldUpgrade, UpgradeHandler
+from ._deadlines import Deadlines
+from ._limits import Limits
+from ._listeners import Take, accept_from, open_unix_listener, set_options
+from ._proxies import TrustedProxies
+from ._request import Request
+from ._response import Response
+from ._transport import Transport, as_transport
+
+__all__ = ["Server"]
+
+logger = logging.getLogger("trio_upgrade")
+
+
+async def not_found(request: Request) -> Response:
+    """The request handler of a server that was given none."""
+    return Response(404, "Not Found\n")
+
+
+class Server:
+    """An HTTP/1.1 server whose upgrade handler gets a `trio.abc.Stream`.
+
+    It is made outside or inside Trio, and used inside. One task runs each connection; none
+    outlives the `serve_*` that took it. A server may be served on several listeners at once, and
+    again after a shutdown.
+
+    Args:
+      on_request: answers ordinary requests; without it they get 404.
+      on_upgrade: gets the upgrade requests that are accepted, with the upgraded stream. Without
+        it an upgrade request is an ordinary request.
+      should_upgrade: decides which upgrade requests are accepted, on their head alone; plain or
+        async, called once for each. Without it, and with `on_upgrade`, all are. A request that is
+        accepted while there is no `on_upgrade` is closed at once.
+      on_connect: gets CONNECT requests; without it they get 405.
+      limits: bounds on time and size.
+      trusted_proxies: the networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are
+        believed, and "unix" for those that connect through a Unix socket.
+
+    The behaviour is that of the 'upgrade' event of Node's `http.Server` (Node 26, with
+    `shouldUpgradeCallback`).
+    """
+
+    def __init__(
+        self,
+        on_request: RequestHandler | None = None,
+        *,
+        on_upgrade: UpgradeHandler | None = None,
+        should_upgrade: ShouldUpgrade | None = None,
+        on_connect: UpgradeHandler | None = None,
+        limits: Limits | None = None,
+        trusted_proxies: Iterable[str] = (),
+    ) -> None:
+        self._handlers = Handlers(
+            on_request=on_request or not_found,
+            on_upgrade=on_upgrade,
+            should_upgrade=should_upgrade,
+            on_connect=on_connect,
+            limits=limits or Limits(),
+            proxies=TrustedProxies(trusted_proxies),
+        )
+        self._servings: list[_Serving] = []
+        self._shutting_down = trio.Event()
+        self._ended = trio.Event()
+        self._scopes: set[trio.CancelScope] = set()
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds on time and size that this server keeps."""
+        return self._handlers.limits
+
+    # ---- serving
+
+    async def serve_tcp(
+        self,
+        port: int,
+        *,
+        host: str | bytes | None = "127.0.0.1",
+        backlog: int | None = None,
+        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve on a TCP port until cancelled or shut down, like `trio.serve_tcp`.
+
+        Args:
+          port: 0 lets the kernel choose one.
+          host: the address to listen on. Unlike trio's, by default this machine only; None listens
+            everywhere.
+          backlog: how many connections may be queued; None for as many as the system allows.
+          task_status: under `nursery.start`, gives the listeners.
+
+        Raises:
+          OSError: the port is taken, or the address is not this machine's.
+          RuntimeError: the server is shutting down.
+        """
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+        await self.serve_listeners(listeners, task_status=task_status)
+
+    async def serve_ssl_over_tcp(
+        self,
+        port: int,
+        ssl_context: ssl.SSLContext,
+        *,
+        host: str | bytes | None = "127.0.0.1",
+        backlog: int | None = None,
+        task_status: trio.TaskStatus[list[trio.SSLListener[trio.SocketStream]]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve TLS on a TCP port until cancelled or shut down, like `trio.serve_ssl_over_tcp`.
+
+        A peer that ends an upgraded stream without close_notify has truncated it: the read raises
+        `trio.BrokenResourceError`.
+
+        Args and Raises:
+          As of `serve_tcp`, and `ssl_context` with the server's certificate.
+        """
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+        ssl_listeners = [trio.SSLListener(listener, ssl_context) for listener in listeners]
+        await self._serve(listeners, ssl_context, task_status, ssl_listeners)
+
+    async def serve_unix(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mode: int | None = None,
+        backlog: int | None = None,
+        task_status: trio.TaskStatus[list[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve on a Unix socket until cancelled or shut down.
+
+        The file of a server that is gone is replaced; this server's own is removed at the end.
+
+        Args:
+          path: where the socket file is made.
+          mode: its permissions, such as 0o660; by default what the umask leaves.
+          backlog, task_status: as of `serve_tcp`.
+
+        Raises:
+          OSError: a live server listens at `path`, or something else than a socket is there.
+          RuntimeError: the server is shutting down.
+        """
+        async with open_unix_listener(path, mode, backlog) as listener:
+            await self.serve_listeners([listener], task_status=task_status)
+
+    async def serve_listeners(
+        self,
+        listeners: Sequence[trio.abc.Listener[Any]],
+        *,
+        task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve on open listeners until cancelled or shut down, like `trio.serve_listeners`.
+
+        The listeners are closed at the end. Where accepting fails because the process is out of
+        file descriptors, that is logged and tried again; open connections never notice.
+
+        Raises:
+          RuntimeError: the server is shutting down.
+        """
+        await self._serve(listeners, None, task_status, listeners)
+
+    async def serve_stream(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection on any stream, until it ends, and close it.
+
+        Raises:
+          BaseException: what a handler raised (also logged), after the close.
+          RuntimeError: the server is shutting down.
+        """
+        transport = as_transport(stream)
+        failure: BaseException | None = None
+        try:
+            async with self._open_serving() as serving:
+                failure = await serving.run_connection(transport)
+        finally:
+            await transport.abort()
+        if failure is not None:
+            raise failure
+
+    async def _serve(
+        self,
+        listeners: Sequence[trio.abc.Listener[Any]],
+        ssl_context: ssl.SSLContext | None,
+        task_status: trio.TaskStatus[Any],
+        handed_back: Sequence[trio.abc.Listener[Any]],
+    ) -> None:
+        try:
+            async with self._open_serving() as serving, trio.open_nursery() as connections:
+                take = serving.taker(connections, ssl_context)
+                for listener in listeners:
+                    connections.start_soon(accept_from, listener, take, serving.add_accept_scope())
+                task_status.started(handed_back)
+        finally:
+            for listener in listeners:
+                await trio.aclose_forcefully(listener)
+
+    @contextlib.asynccontextmanager
+    async def _open_serving(self) -> AsyncIterator[_Serving]:
+        """The frame of every serving: its nursery, the one task that times its waits, its end."""
+        if self._servings and self._shutting_down.is_set():
+            raise RuntimeError("this server is shutting down; it can serve again once that is done")
+        if not self._servings and self._shutting_down.is_set():
+            self._shutting_down = trio.Event()
+        if not self._servings:
+            self._ended = trio.Event()
+        serving = _Serving(self)
+        self._servings.append(serving)
+        try:
+            async with trio.open_nursery() as serving.nursery:
+                serving.nursery.start_soon(serving.deadlines.run)
+                yield serving
+                serving.nursery.cancel_scope.cancel()
+        finally:
+            self._servings.remove(serving)
+            if not self._servings:
+                self._ended.set()
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """The nursery of the serving, for a task that a protocol shares among its connections.
+
+        It is cancelled when the serving ends, after its last connection. Where the server is
+        served several times at once, it is that of the serving that the calling task belongs to,
+        else of the first.
+
+        Raises:
+          RuntimeError: the server is not being served.
+        """
+        if not self._servings:
+            raise RuntimeError("the server has a nursery only while it is served")
+        return (self._serving_of_this_task() or self._servings[0]).nursery
+
+    def _serving_of_this_task(self) -> _Serving | None:
+        by_nursery = {serving.nursery: serving for serving in self._servings}
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+        while task is not None and task.parent_nursery is not None:
+            if task.parent_nursery in by_nursery:
+                return by_nursery[task.parent_nursery]
+            task = task.parent_nursery.parent_task
+        return None
+
+    # ---- shutdown
+
+    @property
+    def shutting_down(self) -> trio.Event:
+        """Set when a shutdown begins. A server that is served again has a fresh one."""
+        return self._shutting_down
+
+    async def shutdown(self, grace: float) -> None:
+        """Shut down in order, and wait until every `serve_*` has returned.
+
+        Connections that are queued on the listeners are still accepted, then the listeners close.
+        Requests in progress, and those that have arrived, get their responses, which say
+        `Connection: close`; idle connections close. `shutting_down` is set, and the scopes of
+        `cancel_on_shutdown` are cancelled.
+
+        Args:
+          grace: after so many seconds, what is left is cancelled. A later call can only shorten it.
+
+        Raises:
+          RuntimeError: called by a handler, or another task of the serving: it would wait for itself.
+          ValueError: `grace` is negative.
+
+        Cancelled, it stops waiting; the shutdown goes on.
+        """
+        if not grace >= 0:
+            raise ValueError(f"grace is a number of seconds, not {grace!r}")
+        if self._serving_of_this_task() is not None:
+            raise RuntimeError("a handler cannot wait for the shutdown that waits for it: call it in a task outside")
+        if self._servings:
+            deadline = trio.current_time() + grace
+            self._shutting_down.set()
+            for scope in self._scopes:
+                scope.cancel()
+            for serving in self._servings:
+                serving.shut_down(deadline)
+            await self._ended.wait()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    @contextlib.contextmanager
+    def cancel_on_shutdown(self) -> Iterator[trio.CancelScope]:
+        """A `trio.CancelScope` that a shutdown cancels, at once if one is under way.
+
+        What a handler says as a goodbye follows the block.
+        """
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            if self._shutting_down.is_set():
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._scopes.discard(scope)
+
+
+class _Serving:
+    """One call of a `serve_*`: its connections and its end."""
+
+    nursery: trio.Nursery
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.deadlines = Deadlines()
+        self._connections: set[Connection] = set()
+        self._accept_scopes: list[trio.CancelScope] = []
+
+    @property
+    def shutting_down(self) -> bool:
+        """The server takes no new requests."""
+        return self.server.shutting_down.is_set()
+
+    def add_accept_scope(self) -> trio.CancelScope:
+        """A scope for the wait for connections, which ends when the shutdown begins."""
+        scope = trio.CancelScope()
+        self._accept_scopes.append(scope)
+        return scope
+
+    def taker(self, connections: trio.Nursery, ssl_context: ssl.SSLContext | None) -> Take:
+        """What to do with an accepted connection: run it in a task of `connections`."""
+
+        def take(stream: trio.abc.Stream) -> None:
+            if ssl_context is not None:
+                stream = trio.SSLStream(stream, ssl_context, server_side=True)
+            elif isinstance(stream, trio.SocketStream):
+                set_options(stream.socket)
+            connections.start_soon(self._run_isolated, as_transport(stream))
+
+        return take
+
+    async def _run_isolated(self, transport: Transport) -> None:
+        try:
+            await self.run_connection(transport)
+        except Exception:
+            logger.exception("a connection from %r failed inside the server; please report this", transport.peername)
+
+    async def run_connection(self, transport: Transport) -> BaseException | None:
+        """Run a connection to its end; returns what a handler raised."""
+        connection = Connection(transport, self.server._handlers, self)
+        self._connections.add(connection)
+        try:
+            return await connection.run()
+        finally:
+            self._connections.discard(connection)
+
+    def shut_down(self, deadline: float) -> None:
+        """Take no more connections, end the idle ones, and all of them at `deadline`."""
+        for scope in self._accept_scopes:
+            scope.cancel()
+        for connection in self._connections:
+            connection.close_if_idle()
+        whole = self.nursery.cancel_scope
+        whole.deadline = min(whole.deadline, deadline)
