@@ -220,6 +220,8 @@ class Connection:
             if response.is_streamed:
                 await self._stream_content(request, response)
         except BaseException as exc:
+            if self._is_peers(exc, ConnectionBroken):
+                raise
             return await self._fail(request, exc, sent)
         if not close:
             close = not await self._drain()

@@ -34,7 +34,7 @@ CONNECT_TARGET = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+):[0-9]{1,5}")
 # A length that h11 would take for one of several that agree (RFC 9112 section 6.3, rule 5)
 LISTED_LENGTH = re.compile(rb"\r\ncontent-length:[^\r]*,", re.IGNORECASE)
 # RFC 9112 section 7.1: a chunk's size and extensions, with no control character but HTAB in them
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r\n")
 
 
 class Http11:

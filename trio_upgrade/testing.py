@@ -90,7 +90,7 @@ async def _ask(stream: trio.abc.Stream, request: h11.Request, body: bytes) -> tu
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(await stream.receive_some(RECEIVE_SIZE))
+            connection.receive_data(bytes(await stream.receive_some(RECEIVE_SIZE)))
         elif isinstance(event, h11.InformationalResponse | h11.Response):
             response = event
         elif isinstance(event, h11.Data):

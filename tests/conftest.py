@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+import trustme
+
+from trio_upgrade import Server
+
+from . import support
+from .support import Client, Connect
+
+
+@pytest.fixture(scope="session")
+def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The server's and the client's."""
+    authority = trustme.CA()
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("test.example").configure_cert(server_context)
+    client_context = ssl.create_default_context()
+    authority.configure_trust(client_context)
+    return server_context, client_context
+
+
+@asynccontextmanager
+async def closing_clients(way: Callable[[Server], Awaitable[Client]]) -> AsyncIterator[Connect]:
+    clients = []
+
+    async def connect(server: Server) -> Client:
+        clients.append(await way(server))
+        return clients[-1]
+
+    yield connect
+    for client in clients:
+        await trio.aclose_forcefully(client.stream)
+
+
+@pytest.fixture(params=["memory", "tcp"])
+async def connect(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Connect]:
+    """Connects to a server in memory, and over TCP."""
+    way = {"memory": support.connect_memory, "tcp": support.connect_tcp}[request.param]
+    async with closing_clients(partial(way, nursery)) as connect:
+        yield connect
+
+
+@pytest.fixture
+async def connect_memory(nursery: trio.Nursery) -> AsyncIterator[Connect]:
+    async with closing_clients(partial(support.connect_memory, nursery)) as connect:
+        yield connect
+
+
+@pytest.fixture
+async def connect_tcp(nursery: trio.Nursery) -> AsyncIterator[Connect]:
+    async with closing_clients(partial(support.connect_tcp, nursery)) as connect:
+        yield connect
+
+
+@pytest.fixture
+async def connect_tls(
+    nursery: trio.Nursery, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> AsyncIterator[Connect]:
+    async with closing_clients(partial(support.connect_tls, nursery, contexts=tls_contexts)) as connect:
+        yield connect
+
+
+@pytest.fixture(autouse=True)
+def no_log_is_overlooked(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A test that expects errors in the log takes them out; any other is a failure."""
+    caplog.set_level("DEBUG", "trio_upgrade")
+    yield
+    assert [record.message for record in caplog.records if record.levelname in ("ERROR", "WARNING")] == []
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Takes the log: its levels, each with the name of the exception where there is one."""
+
+    def take() -> list[str]:
+        taken = [
+            f"{record.levelname} {type(record.exc_info[1]).__name__}" if record.exc_info else record.levelname
+            for record in caplog.records
+        ]
+        caplog.clear()
+        return taken
+
+    return take
