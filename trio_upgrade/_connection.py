@@ -214,11 +214,14 @@ class Connection:
         close = close or self._must_close(request) or response.asks_to_close
         sent = False
         try:
-            head = response.encode(request.method, request.http_version, close)
-            sent = True
-            await self._send(head)
-            if response.is_streamed:
-                await self._stream_content(request, response)
+            try:
+                head = response.encode(request.method, request.http_version, close)
+                sent = True
+                await self._send(head)
+                if response.is_streamed and response.has_content(request.method):
+                    await self._stream_content(request, response)
+            finally:
+                await response.close()
         except BaseException as exc:
             if self._is_peers(exc, ConnectionBroken):
                 raise
@@ -247,12 +250,11 @@ class Connection:
             return False
 
     async def _send(self, data: bytes) -> None:
+        self._http.check_writable()
         await self._transport.send_within(data, self._handlers.limits.send_timeout)
 
     async def _stream_content(self, request: Request, response: Response) -> None:
         """Send streamed content as it is made, never ahead of what the peer takes."""
-        if not response.has_content(request.method):
-            return await response.close_unsent()
         length, chunked = response.framing(request.http_version)
         sent = 0
         async with open_content(response) as items:
@@ -333,9 +335,9 @@ class Connection:
             raise others
         self._failure = exc
         if not sent:
-            leaves = [leaf for leaf in flatten(exc) if not self._is_peers(leaf, ProtocolError)]
-            response = plain(500, "Internal Server Error") if leaves else refusal(flatten(exc)[0])
-            await self._end(request, response)
+            leaves = flatten(exc)
+            peers = all(self._is_peers(leaf, ProtocolError) for leaf in leaves)
+            await self._end(request, refusal(leaves[0]) if peers else plain(500, "Internal Server Error"))
         return False
 
     def _is_peers(self, exc: BaseException, kind: type[ConnectionBroken]) -> bool:

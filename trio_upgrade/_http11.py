@@ -212,7 +212,11 @@ class Http11:
         """
         limit = self._limits.max_body_size
         if limit is not None and self._length_left > limit:
-            raise BodyTooLarge(f"the request's body is longer than {limit} bytes", self._transport)
+            raise self.too_large(limit)
+
+    def too_large(self, limit: int) -> BodyTooLarge:
+        """The error of a body that has more than `limit` bytes."""
+        return BodyTooLarge(f"the request's body is longer than {limit} bytes", self._transport)
 
     async def receive_body(self, max_bytes: int = RECEIVE_SIZE) -> bytes:
         """Read at most `max_bytes` of the body: b"" at its end.
@@ -299,7 +303,7 @@ class Http11:
             limit = self._limits.max_body_size
             self._body_size += size
             if limit is not None and self._body_size > limit:
-                raise self._refusal(f"the request's body is longer than {limit} bytes", 413)
+                raise self.too_large(limit)
             assert self._parser is not None
             self._parser.receive_data(self._take(size))
             data = self._parse_body()
@@ -357,8 +361,7 @@ class Http11:
             return
         assert self._continue_lock is not None
         async with self._continue_lock:
-            if self._continue_cut:
-                raise ConnectionBroken("a cancelled send may have cut the 100 (Continue) short", self._transport)
+            self.check_writable()
             if not self.client_waits:
                 return
             await checkpoint_if_cancelled()
@@ -366,6 +369,15 @@ class Http11:
             await self._transport.send_all(CONTINUE)
             self._continue_cut = False
         self._continue_lock = None
+
+    def check_writable(self) -> None:
+        """Make sure that nothing is written behind half a 100.
+
+        Raises:
+          ConnectionBroken: a cancelled send may have cut one short.
+        """
+        if self._continue_cut:
+            raise ConnectionBroken("a cancelled send may have cut the 100 (Continue) short", self._transport)
 
     # ---- behind the body
 

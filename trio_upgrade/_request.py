@@ -11,7 +11,6 @@ import h11
 import trio
 from trio.lowlevel import checkpoint
 
-from ._exceptions import BodyTooLarge
 from ._headers import FieldsArgument, Headers, encode_fields, tokens
 from ._http11 import Http11
 from ._proxies import TrustedProxies, address_of
@@ -75,13 +74,14 @@ class Body(trio.abc.ReceiveStream):
         """
         if self._http.length_left > limit:
             await checkpoint()
-            raise BodyTooLarge(f"the request's body is longer than {limit} bytes")
+            raise self._http.too_large(limit)
         parts = []
+        size = 0
         while part := await self.receive_some():
             parts.append(part)
-            limit -= len(part)
-            if limit < 0:
-                raise BodyTooLarge(f"the request's body is longer than {limit + sum(map(len, parts))} bytes")
+            size += len(part)
+            if size > limit:
+                raise self._http.too_large(limit)
         return b"".join(parts)
 
     async def aclose(self) -> None:

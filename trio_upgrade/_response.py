@@ -146,31 +146,25 @@ class Response:
             raise RuntimeError(f"Content-Length is {length}, but the content has {len(self._content)} bytes")
         return head + self._content
 
-    async def close_unsent(self) -> None:
-        """Close content that is not going to be sent."""
-        if not isinstance(self._content, bytes):
-            await _close(self._content)
+    async def close(self) -> None:
+        """Close streamed content, whether it was sent or not."""
+        # Async generators and trio's channels have it; an unentered context manager has nothing to close.
+        if not isinstance(self._content, bytes) and hasattr(self._content, "aclose"):
+            await self._content.aclose()
 
 
 @contextlib.asynccontextmanager
-async def open_content(response: Response) -> AsyncIterator[AsyncBytes]:
-    """The items of streamed content, closed at the end however it comes."""
+async def open_content(response: Response) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The items of streamed content; the iterator is closed at the end, however that comes."""
     content = response.content
     assert not isinstance(content, bytes | str)
-    if isinstance(content, contextlib.AbstractAsyncContextManager):
-        async with content as items:
-            yield items
-    else:
-        try:
-            yield content
-        finally:
-            await _close(content)
-
-
-async def _close(content: object) -> None:
-    # Async generators and trio's channels have it; what is not entered yet has nothing to close.
-    if hasattr(content, "aclose"):
-        await content.aclose()
+    async with contextlib.AsyncExitStack() as stack:
+        if isinstance(content, contextlib.AbstractAsyncContextManager):
+            content = await stack.enter_async_context(content)
+        iterator = aiter(content)
+        if hasattr(iterator, "aclose"):
+            stack.push_async_callback(iterator.aclose)
+        yield iterator
 
 
 _date: tuple[int, bytes] = (0, b"")
