@@ -6,6 +6,7 @@ parsed, responses encoded and bytes moved is known further down; listeners and s
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import math
@@ -138,6 +139,7 @@ class Connection:
             await self._end(None, refusal(exc))
             return False
         if head is None:
+            await self._leave()
             return False
         handlers = self._handlers
         request = Request(head, self._transport, handlers.proxies, self._serving.server)
@@ -196,6 +198,12 @@ class Connection:
         if begun:
             self._head_deadline = deadline
         self._serving.deadlines.note(self, deadline)
+
+    async def _leave(self) -> None:
+        """End a connection on which nothing is under way: over TLS, not without close_notify."""
+        with trio.move_on_after(self._handlers.limits.linger_timeout):
+            with contextlib.suppress(trio.BrokenResourceError):
+                await self._transport.aclose()
 
     # ---- ordinary requests
 

@@ -176,14 +176,19 @@ class Server:
           RuntimeError: the server is shutting down.
         """
         transport = as_transport(stream)
-        failure: BaseException | None = None
+        failures: list[BaseException] = []
+
+        async def run(serving: _Serving) -> None:
+            if failure := await serving.run_connection(transport):
+                failures.append(failure)
+
         try:
             async with self._open_serving() as serving:
-                failure = await serving.run_connection(transport)
+                serving.connections.start_soon(run, serving)
         finally:
             await transport.abort()
-        if failure is not None:
-            raise failure
+        if failures:
+            raise failures[0]
 
     async def _serve(
         self,
@@ -193,10 +198,10 @@ class Server:
         handed_back: Sequence[trio.abc.Listener[Any]],
     ) -> None:
         try:
-            async with self._open_serving() as serving, trio.open_nursery() as connections:
-                take = serving.taker(connections, ssl_context)
+            async with self._open_serving() as serving:
+                take = serving.taker(ssl_context)
                 for listener in listeners:
-                    connections.start_soon(accept_from, listener, take, serving.add_accept_scope())
+                    serving.connections.start_soon(accept_from, listener, take, serving.add_accept_scope())
                 task_status.started(handed_back)
         finally:
             for listener in listeners:
@@ -204,7 +209,7 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def _open_serving(self) -> AsyncIterator[_Serving]:
-        """The frame of every serving: its nursery, the one task that times its waits, its end."""
+        """The frame of every serving: around its connections, the tasks that they share."""
         if self._servings and self._shutting_down.is_set():
             raise RuntimeError("this server is shutting down; it can serve again once that is done")
         if not self._servings and self._shutting_down.is_set():
@@ -216,7 +221,8 @@ class Server:
         try:
             async with trio.open_nursery() as serving.nursery:
                 serving.nursery.start_soon(serving.deadlines.run)
-                yield serving
+                async with trio.open_nursery() as serving.connections:
+                    yield serving
                 serving.nursery.cancel_scope.cancel()
         finally:
             self._servings.remove(serving)
@@ -239,7 +245,8 @@ class Server:
         return (self._serving_of_this_task() or self._servings[0]).nursery
 
     def _serving_of_this_task(self) -> _Serving | None:
-        by_nursery = {serving.nursery: serving for serving in self._servings}
+        by_nursery = {serving.connections: serving for serving in self._servings}
+        by_nursery |= {serving.nursery: serving for serving in self._servings}
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None and task.parent_nursery is not None:
             if task.parent_nursery in by_nursery:
@@ -306,11 +313,12 @@ class _Serving:
     """One call of a `serve_*`: its connections and its end."""
 
     nursery: trio.Nursery
+    connections: trio.Nursery
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.deadlines = Deadlines()
-        self._connections: set[Connection] = set()
+        self._running: set[Connection] = set()
         self._accept_scopes: list[trio.CancelScope] = []
 
     @property
@@ -324,15 +332,15 @@ class _Serving:
         self._accept_scopes.append(scope)
         return scope
 
-    def taker(self, connections: trio.Nursery, ssl_context: ssl.SSLContext | None) -> Take:
-        """What to do with an accepted connection: run it in a task of `connections`."""
+    def taker(self, ssl_context: ssl.SSLContext | None) -> Take:
+        """What to do with an accepted connection: run it in a task of its own."""
 
         def take(stream: trio.abc.Stream) -> None:
             if ssl_context is not None:
                 stream = trio.SSLStream(stream, ssl_context, server_side=True)
             elif isinstance(stream, trio.SocketStream):
                 set_options(stream.socket)
-            connections.start_soon(self._run_isolated, as_transport(stream))
+            self.connections.start_soon(self._run_isolated, as_transport(stream))
 
         return take
 
@@ -345,17 +353,17 @@ class _Serving:
     async def run_connection(self, transport: Transport) -> BaseException | None:
         """Run a connection to its end; returns what a handler raised."""
         connection = Connection(transport, self.server._handlers, self)
-        self._connections.add(connection)
+        self._running.add(connection)
         try:
             return await connection.run()
         finally:
-            self._connections.discard(connection)
+            self._running.discard(connection)
 
     def shut_down(self, deadline: float) -> None:
         """Take no more connections, end the idle ones, and all of them at `deadline`."""
         for scope in self._accept_scopes:
             scope.cancel()
-        for connection in self._connections:
+        for connection in self._running:
             connection.close_if_idle()
         whole = self.nursery.cancel_scope
         whole.deadline = min(whole.deadline, deadline)
