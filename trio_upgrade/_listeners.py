@@ -8,7 +8,6 @@ import logging
 import os
 import socket as stdlib_socket
 import stat
-import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeAlias
 
@@ -40,9 +39,6 @@ GONE = {
     if hasattr(errno, name)
 }
 
-INHERITS_OPTIONS = sys.platform == "linux"  # an accepted socket has the options of its listener
-
-
 async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.CancelScope) -> None:
     """Take connections from a listener until `until` is cancelled; then those still queued; close it.
 
@@ -54,8 +50,6 @@ async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.
       trio.ClosedResourceError: another task closed the listener.
     """
     async with listener:
-        if isinstance(listener, trio.SocketListener):
-            set_options(listener.socket)
         complained = False
         with until:
             while True:
@@ -103,8 +97,7 @@ async def _accept_batch(socket: trio.socket.SocketType, take: Take) -> None:
         with contextlib.suppress(BlockingIOError):
             for _ in range(BATCH):
                 connection, address = alias.accept()
-                if not INHERITS_OPTIONS:
-                    set_options(connection)
+                set_options(connection)
                 take(SocketTransport(connection, address))
     finally:
         alias.detach()

@@ -88,16 +88,18 @@ async def _ask(stream: trio.abc.Stream, request: h11.Request, body: bytes) -> tu
     response: h11.InformationalResponse | h11.Response | None = None
     content = b""
     while True:
-        event = connection.next_event()
+        try:
+            event = connection.next_event()
+        except h11.RemoteProtocolError as exc:
+            raise trio.BrokenResourceError("the server closed the connection without a whole response") from exc
         if event is h11.NEED_DATA:
             connection.receive_data(bytes(await stream.receive_some(RECEIVE_SIZE)))
         elif isinstance(event, h11.InformationalResponse | h11.Response):
             response = event
         elif isinstance(event, h11.Data):
             content += event.data
-        elif response is None:
-            raise trio.BrokenResourceError("the server closed the connection without a response")
         else:
+            assert response is not None
             switched = connection.our_state is h11.SWITCHED_PROTOCOL
             rest = connection.trailing_data[0] if switched else content
             return response.status_code, Headers(response.headers.raw_items()), ClientStream(stream, rest, switched)
