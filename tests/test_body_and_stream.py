@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trio_upgrade import ProtocolError, Request, Server
 from trio_upgrade._transport import SocketTransport
@@ -191,7 +192,9 @@ BROKEN = {
 
 async def reads_nothing(request: Request, stream: trio.abc.Stream, read_body: bool) -> None:
     """Both the body and the stream raise, at every attempt, and give nothing from behind the break."""
-    reads = [request.body.read, stream.receive_some] if read_body else [stream.receive_some, stream.receive_some]
+    reads: list[Callable[[], Awaitable[bytes | bytearray]]] = [stream.receive_some, stream.receive_some]
+    if read_body:
+        reads[0] = request.body.read
     for read in reads:
         with pytest.raises(ProtocolError) as caught:
             await read()

@@ -112,7 +112,9 @@ async def test_serving_a_listener_of_trios_own_tls(tls_contexts: tuple[ssl.SSLCo
         await nursery.start(server.serve_listeners, [listener])
 
         async def ask() -> None:
-            stream = await trio.testing.open_stream_to_socket_listener(listener.transport_listener)
+            below = listener.transport_listener
+            assert isinstance(below, trio.SocketListener)
+            stream = await trio.testing.open_stream_to_socket_listener(below)
             client = Client(trio.SSLStream(stream, tls_contexts[1], server_hostname="test.example"))
             await client.send(get())
             assert (await client.reply()).content == b"okay /\n"

@@ -10,6 +10,8 @@ from trio_upgrade import Limits, Request, Response, Server
 
 from .support import Client, Connect, echo, get, okay, open_client, post, serving
 
+POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+
 BAD = {
     "no request line": (b"\r\n\r\n", 400),
     "no target": (b"GET\r\n\r\n", 400),
@@ -49,27 +51,30 @@ BAD = {
     "a folded line": (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n", 400),
     "a fold with a tab": (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n\tb\r\n\r\n", 400),
     "a fold at the start": (b"GET / HTTP/1.1\r\n Host: a\r\n\r\n", 400),
-    "Content-Length twice, agreeing": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400),
-    "Content-Length twice, differing": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400),
-    "Content-Length as a list": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\nx", 400),
-    "Content-Length with a sign": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx", 400),
-    "Content-Length below zero": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\nx", 400),
-    "Content-Length in hexadecimal": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\nx", 400),
-    "Content-Length with an underscore": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1_0\r\n\r\nx", 400),
-    "an empty Content-Length": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\nx", 400),
-    "an endless Content-Length": (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"1" * 30 + b"\r\n\r\nx", 400),
+    "Content-Length twice, agreeing": (POST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx", 400),
+    "Content-Length twice, differing": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nx", 400),
+    "Content-Length as a list": (POST + b"Content-Length: 1, 1\r\n\r\nx", 400),
+    "Content-Length with a sign": (POST + b"Content-Length: +1\r\n\r\nx", 400),
+    "Content-Length below zero": (POST + b"Content-Length: -1\r\n\r\nx", 400),
+    "Content-Length in hexadecimal": (POST + b"Content-Length: 0x1\r\n\r\nx", 400),
+    "Content-Length with an underscore": (POST + b"Content-Length: 1_0\r\n\r\nx", 400),
+    "an empty Content-Length": (POST + b"Content-Length: \r\n\r\nx", 400),
+    "an endless Content-Length": (POST + b"Content-Length: " + b"1" * 30 + b"\r\n\r\nx", 400),
     "Content-Length and Transfer-Encoding": (
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         400,
     ),
-    "Transfer-Encoding in HTTP/1.0": (b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    "an unknown transfer coding": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
-    "chunked twice": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n", 501),
+    "Transfer-Encoding in HTTP/1.0": (
+        POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "an unknown transfer coding": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+    "chunked twice": (POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n", 501),
     "Transfer-Encoding twice": (
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         501,
     ),
-    "identity": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 501),
+    "identity": (POST + b"Transfer-Encoding: identity\r\n\r\n", 501),
     "a head that is too large": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 16_384 + b"\r\n\r\n", 431),
     "a head without an end": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 3_000, 431),
     "a line without an end": (b"GET /" + b"x" * 17_000, 431),
@@ -84,7 +89,7 @@ GOOD = [
     b"GET / HTTP/1.1\r\nHost: a\r\nX:\x80\xff\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 000\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nX: content-length: 5\r\nX: a, content-length: 5, 6\r\n\r\n",
-    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:  Chunked\t\r\n\r\n0\r\n\r\n",
+    POST + b"Transfer-Encoding:  Chunked\t\r\n\r\n0\r\n\r\n",
     b"PROPFIND /a HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 99 + b"\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (16_384 - 32) + b"\r\n\r\n",
@@ -249,9 +254,7 @@ async def timed(nursery: trio.Nursery, client: Client, data: bytes) -> tuple[byt
     return await elapsed_at_the_end(client)
 
 
-async def test_a_silent_connection_is_closed_silently(
-    connect: Connect, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_silent_connection_is_closed_silently(connect: Connect, autojump_clock: trio.testing.MockClock) -> None:
     client = await connect(Server(okay, limits=Limits(header_timeout=20)))
     assert await elapsed_at_the_end(client) == (b"", 20)
 

@@ -260,9 +260,7 @@ async def test_what_is_left_after_the_grace_is_cancelled(
     assert trio.current_time() == 25
 
 
-async def test_cancelling_shutdown_only_stops_waiting(
-    connect: Connect, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_cancelling_shutdown_only_stops_waiting(connect: Connect, autojump_clock: trio.testing.MockClock) -> None:
     server = Server(on_upgrade=echo)
     client = await connect(server)
     await client.send(upgrade())

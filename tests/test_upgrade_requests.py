@@ -206,7 +206,9 @@ async def test_connect_without_a_handler_is_answered_with_405_and_closed(connect
     assert await connect_reply(await connect(Server(okay))) == 405
 
 
-@pytest.mark.parametrize("fields", [b"Content-Length: 0\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize(
+    "fields", [b"Content-Length: 0\r\n", b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n"]
+)
 async def test_connect_with_a_body_is_refused(connect: Connect, fields: bytes) -> None:
     assert await connect_reply(await connect(Server(okay, on_connect=echo)), fields) == 400
 

@@ -17,6 +17,7 @@ import h11
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
+from ._chunks import Chunks
 from ._exceptions import BodyTooLarge, ConnectionBroken, ProtocolError
 from ._limits import Limits
 from ._transport import RECEIVE_SIZE, Transport
@@ -33,8 +34,6 @@ TARGET = re.compile(rb"/.*|[A-Za-z][-+.A-Za-z0-9]*://[^/?#].*")
 CONNECT_TARGET = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+):[0-9]{1,5}")
 # A length that h11 would take for one of several that agree (RFC 9112 section 6.3, rule 5)
 LISTED_LENGTH = re.compile(rb"\r\ncontent-length:[^\r]*,", re.IGNORECASE)
-# RFC 9112 section 7.1: a chunk's size and extensions, with no control character but HTAB in them
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r\n")
 
 
 class Http11:
@@ -160,7 +159,7 @@ class Http11:
     def _start_body(self, request: h11.Request | None, head: bytes = b"") -> None:
         """Learn from the head how long the body is (RFC 9112 section 6.3)."""
         self._length_left = 0
-        self._chunks: _Chunks | None = None
+        self._chunks: Chunks | None = None
         self._broken: tuple[str, int] | None = None
         self._discarded = False
         self._body_size = 0
@@ -181,7 +180,7 @@ class Http11:
             if name == b"content-length":
                 length = int(value)
             elif name == b"transfer-encoding":
-                self._chunks = _Chunks(self._limits.max_header_size)
+                self._chunks = Chunks(self._limits.max_header_size)
             elif name == b"host" and not HOST.fullmatch(value):
                 raise self._refusal("the Host field is malformed", 400)
         if length is not None:
@@ -414,56 +413,3 @@ class _OneAtATime:
 
     def __exit__(self, *exc_info: object) -> None:
         self._taken = False
-
-
-class _Chunks:
-    """Where the pieces of a chunked body begin and end (RFC 9112 section 7.1).
-
-    Attributes:
-      trailers: the last chunk's line has been seen, and the trailer section follows.
-    """
-
-    __slots__ = ("_max_size", "_size_left", "trailers")
-
-    def __init__(self, max_size: int) -> None:
-        self._max_size = max_size
-        self._size_left = 0
-        self.trailers = False
-
-    def next_piece(self, buffer: bytearray, max_bytes: int) -> int:
-        """How many bytes at the front of `buffer` the parser gets next; 0 if too few are there."""
-        if self.trailers:
-            return self._whole_trailers(buffer)
-        if not self._size_left:
-            return self._whole_line(buffer)
-        size = min(self._size_left, len(buffer), max_bytes)
-        self._size_left -= size
-        return size
-
-    def _whole_line(self, buffer: bytearray) -> int:
-        end = buffer.find(b"\n", 0, self._max_size) + 1
-        if not end:
-            if len(buffer) >= self._max_size:
-                raise ProtocolError("a chunk's line is too long")
-            return 0
-        match = CHUNK_LINE.fullmatch(buffer, 0, end)
-        if match is None:
-            raise ProtocolError("a chunk's size or extension is malformed")
-        size = int(match[1], 16)
-        if size:
-            self._size_left = size + 2  # the CRLF behind the data is the parser's to check
-        else:
-            self.trailers = True
-        return end
-
-    def _whole_trailers(self, buffer: bytearray) -> int:
-        if buffer[:2] == b"\r\n":
-            return 2
-        end = buffer.find(b"\r\n\r\n", 0, self._max_size) + 4
-        if end > 3:
-            return end
-        if len(buffer) >= self._max_size:
-            raise ProtocolError("the trailer section is too long", status=431)
-        if buffer.count(b"\n") != buffer.count(b"\r\n"):
-            raise ProtocolError("a line of the trailer section does not end with CRLF")
-        return 0

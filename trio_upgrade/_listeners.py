@@ -39,6 +39,7 @@ GONE = {
     if hasattr(errno, name)
 }
 
+
 async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.CancelScope) -> None:
     """Take connections from a listener until `until` is cancelled; then those still queued; close it.
 
@@ -49,30 +50,45 @@ async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.
       OSError: the listener failed. Running out of descriptors or memory is waited out instead.
       trio.ClosedResourceError: another task closed the listener.
     """
+    exhausted = _Exhausted()
     async with listener:
-        complained = False
         with until:
             while True:
-                try:
+                with exhausted:
                     await _accept(listener, take)
-                    complained = False
-                except OSError as exc:
-                    if exc.errno in EXHAUSTED:
-                        if not complained:
-                            logger.error("cannot accept connections: %s; trying again until it works", exc.strerror)
-                        complained = True
-                        await trio.sleep(PATIENCE)
-                    elif exc.errno not in GONE:
-                        raise
+                await exhausted.wait()
         for _ in range(0xFFFF):  # as many as a queue can hold; later comers are not waited for
             if not _has_queued(listener):
                 break
-            try:
+            with exhausted:
                 await _accept(listener, take)
-            except OSError as exc:
-                if exc.errno not in GONE:
-                    logger.error("cannot accept the connections still queued: %s", exc.strerror)
-                    break
+            await exhausted.wait()
+
+
+class _Exhausted:
+    """Catches that the system has run out of what a new connection needs, and says so once."""
+
+    def __init__(self) -> None:
+        self._now = False
+        self._said = False
+
+    def __enter__(self) -> None:
+        self._now = False
+
+    def __exit__(self, kind: object, exc: BaseException | None, traceback: object) -> bool:
+        if isinstance(exc, OSError):
+            self._now = exc.errno in EXHAUSTED
+            if self._now and not self._said:
+                logger.error("cannot accept connections: %s; trying again until it works", exc.strerror)
+                self._said = True
+            return self._now or exc.errno in GONE
+        self._said = self._said and exc is not None
+        return False
+
+    async def wait(self) -> None:
+        """Give somebody time to give something back, if that is needed."""
+        if self._now:
+            await trio.sleep(PATIENCE)
 
 
 async def _accept(listener: trio.abc.Listener[Any], take: Take) -> None:

@@ -1,4 +1,4 @@
-"""Moving bytes: a socket, or any trio stream, as the transport of one connection.
+"""Moving bytes: our own socket, or any trio stream, as the transport of one connection.
 
 A transport is a `trio.abc.Stream` with a little more, the same for both kinds:
 
@@ -14,299 +14,18 @@ It knows nothing of HTTP.
 from __future__ import annotations
 
 import contextlib
-import math
-import operator
-import socket as stdlib_socket
-from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import trio
-from trio.lowlevel import (
-    cancel_shielded_checkpoint,
-    checkpoint,
-    checkpoint_if_cancelled,
-    notify_closing,
-    wait_readable,
-    wait_writable,
-)
+from trio.lowlevel import checkpoint
 
 from ._exceptions import ConnectionBroken
+from ._socket_transport import RECEIVE_SIZE, Buffer, SocketTransport, deadline_in, patience, quiet
+from ._tls import send_close_notify
 
-__all__ = ["Buffer", "SocketTransport", "StreamTransport", "Transport", "as_transport"]
+__all__ = ["RECEIVE_SIZE", "Buffer", "SocketTransport", "StreamTransport", "Transport", "as_transport"]
 
-RECEIVE_SIZE = 65536
 SEND_SIZE = 65536
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
-
-
-@contextlib.contextmanager
-def _patience(transport: object, timeout: float | None) -> Iterator[None]:
-    """Give the peer `timeout` seconds to take the next bytes of what is sent inside."""
-    with trio.CancelScope(deadline=_deadline(timeout)) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", transport)
-
-
-def _deadline(timeout: float | None) -> float:
-    return math.inf if timeout is None else trio.current_time() + timeout
-
-
-def _quiet() -> contextlib.suppress:
-    """While a connection ends, its failures are nobody's news."""
-    return contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
-
-
-class SocketTransport(trio.abc.HalfCloseableStream):
-    """A connected stream socket, with every socket call made right here.
-
-    `trio.SocketStream` does the same through three more layers of calls; for small messages they
-    cost more than the system call itself.
-
-    Each operation tries its call first and waits only if it would block. Around a call that
-    succeeds at once stand the two halves of a checkpoint, as in trio's own sockets: a plain
-    checkpoint after `recv` would lose the bytes when it is cancelled.
-
-    Args:
-      sock: connected, of type SOCK_STREAM. It is made non-blocking and is owned from now on.
-      peername: the peer's address, as `socket.accept` gave it.
-    """
-
-    __slots__ = ("_closed", "_eof_sent", "_interrupted", "_receiving", "_sending", "peername", "socket")
-
-    def __init__(self, sock: stdlib_socket.socket, peername: Any = None) -> None:
-        sock.setblocking(False)
-        self.socket = sock
-        self.peername = peername
-        self._receiving = False
-        self._sending = False
-        self._closed = False
-        self._eof_sent = False
-        self._interrupted = False
-
-    def __repr__(self) -> str:
-        return f"<SocketTransport {self.peername!r}{' closed' if self._closed else ''}>"
-
-    @property
-    def stream(self) -> trio.abc.Stream:
-        """The stream that a handler may know: this one."""
-        return self
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """See `trio.abc.ReceiveStream.receive_some`. A cancelled call has taken no byte."""
-        if max_bytes is None:
-            max_bytes = RECEIVE_SIZE
-        elif operator.index(max_bytes) < 1:
-            raise ValueError("max_bytes must be >= 1")
-        if self._closed:
-            raise trio.ClosedResourceError("this connection was already closed")
-        if self._receiving:
-            raise trio.BusyResourceError("another task is already receiving on this connection")
-        self._receiving = True
-        try:
-            await checkpoint_if_cancelled()
-            try:
-                data = self.socket.recv(max_bytes)
-            except BlockingIOError:
-                pass
-            else:
-                await cancel_shielded_checkpoint()
-                return data
-            while True:
-                await self._wait_readable()
-                try:
-                    return self.socket.recv(max_bytes)
-                except BlockingIOError:
-                    pass
-        except OSError as exc:
-            raise self._failure(exc) from exc
-        finally:
-            self._receiving = False
-
-    async def _wait_readable(self) -> None:
-        if not self._interrupted:
-            try:
-                await wait_readable(self.socket)
-            except trio.ClosedResourceError:
-                # notify_closing wakes a waiter for an interrupt, too: then the socket is open.
-                if self._closed:
-                    raise trio.ClosedResourceError("this connection was closed by another task") from None
-            return
-        # An interrupted wait ends here, where the last call to recv found nothing.
-        self._interrupted = False
-        await checkpoint()
-        raise trio.WouldBlock("the wait for bytes was interrupted")
-
-    receive_interruptibly = receive_some
-
-    def interrupt(self) -> None:
-        """End the wait for bytes, now or the next one: if none are there, it raises `trio.WouldBlock`."""
-        self._interrupted = True
-        if not self._closed and self._receiving:
-            notify_closing(self.socket)
-
-    def clear_interrupt(self) -> None:
-        """Forget an interrupt that came too late to end a wait."""
-        self._interrupted = False
-
-    async def send_all(self, data: Buffer) -> None:
-        """See `trio.abc.SendStream.send_all`. A cancelled call may have sent a part."""
-        self._check_sending()
-        self._sending = True
-        try:
-            await checkpoint_if_cancelled()
-            try:
-                sent = self.socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            if type(data) is bytes and sent == len(data):
-                await cancel_shielded_checkpoint()
-            else:
-                await self._send_rest(data, sent)
-        except OSError as exc:
-            raise self._failure(exc) from exc
-        finally:
-            self._sending = False
-
-    async def _send_rest(self, data: Buffer, sent: int) -> None:
-        with memoryview(data) as view, view.cast("B") as octets:
-            if sent == octets.nbytes:
-                await cancel_shielded_checkpoint()
-            while sent < octets.nbytes:
-                await self._wait_writable()
-                with contextlib.suppress(BlockingIOError), octets[sent:] as rest:
-                    sent += self.socket.send(rest)
-
-    async def _wait_writable(self) -> None:
-        while True:
-            try:
-                return await wait_writable(self.socket)
-            except trio.ClosedResourceError:
-                if self._closed:
-                    raise trio.ClosedResourceError("this connection was closed by another task") from None
-
-    def send_nowait(self, data: Buffer) -> int:
-        """Hand the kernel what it takes at once.
-
-        Returns:
-          How many bytes it took, from the front of `data`; 0 when it would block.
-        """
-        self._check_sending()
-        try:
-            return self.socket.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError as exc:
-            raise self._failure(exc) from exc
-
-    async def send_within(self, data: bytes, timeout: float | None) -> None:
-        """Send all of `data`, waiting at most `timeout` seconds for the peer to take any part of it.
-
-        Raises:
-          ConnectionBroken: the peer took no byte in that time.
-        """
-        await checkpoint_if_cancelled()
-        sent = self.send_nowait(data)
-        if sent == len(data):
-            await cancel_shielded_checkpoint()
-            return
-        with memoryview(data) as view:
-            while sent < len(view):
-                with _patience(self, timeout):
-                    await self.wait_send_all_might_not_block()
-                with view[sent:] as rest:
-                    sent += self.send_nowait(rest)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
-        self._check_sending()
-        self._sending = True
-        try:
-            await self._wait_writable()
-        finally:
-            self._sending = False
-
-    async def send_eof(self) -> None:
-        """See `trio.abc.HalfCloseableStream.send_eof`."""
-        if self._closed:
-            raise trio.ClosedResourceError("this connection was already closed")
-        if self._sending:
-            raise trio.BusyResourceError("another task is already sending on this connection")
-        await checkpoint()
-        if self._closed or self._eof_sent:
-            return
-        self._eof_sent = True
-        try:
-            self.socket.shutdown(stdlib_socket.SHUT_WR)
-        except OSError as exc:
-            raise self._failure(exc) from exc
-
-    async def finish(self, linger: float) -> None:
-        """Half-close, read and discard until the peer's end, for at most `linger` seconds; close.
-
-        A task that waits to receive or send here wakes with `trio.ClosedResourceError`. Cancelled,
-        it closes at once.
-        """
-        try:
-            await self.evict()
-            with trio.move_on_after(linger), _quiet():
-                await self.send_eof()
-                while await self.receive_some():
-                    pass
-        finally:
-            self.close()
-
-    async def evict(self) -> None:
-        """Wake the tasks that wait on this socket, as its closing would, but leave it open."""
-        if self._closed or not (self._receiving or self._sending):
-            return
-        self._closed = True
-        notify_closing(self.socket)
-        try:
-            while self._receiving or self._sending:
-                await checkpoint()
-        finally:
-            self._closed = False
-
-    async def abort(self) -> None:
-        """Close at once. Not a checkpoint."""
-        self.close()
-
-    def close(self) -> None:
-        """Close at once; tasks that wait here wake with `trio.ClosedResourceError`."""
-        if not self._closed:
-            self._closed = True
-            notify_closing(self.socket)
-            self.socket.close()
-
-    async def aclose(self) -> None:
-        """Close at once."""
-        self.close()
-        await checkpoint()
-
-    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
-        """See `socket.socket.setsockopt`."""
-        self.socket.setsockopt(level, option, value)
-
-    def getsockopt(self, level: int, option: int, buffersize: int = 0) -> int | bytes:
-        """See `socket.socket.getsockopt`."""
-        if buffersize == 0:
-            return self.socket.getsockopt(level, option)
-        return self.socket.getsockopt(level, option, buffersize)
-
-    def _check_sending(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("this connection was already closed")
-        if self._eof_sent:
-            raise trio.ClosedResourceError("can't send data after sending EOF")
-        if self._sending:
-            raise trio.BusyResourceError("another task is already sending on this connection")
-
-    def _failure(self, exc: OSError) -> Exception:
-        if self._closed:
-            return trio.ClosedResourceError("this connection was closed by another task")
-        return ConnectionBroken(f"the connection to the peer is broken: {exc}", self)
 
 
 class StreamTransport(trio.abc.Stream):
@@ -339,7 +58,7 @@ class StreamTransport(trio.abc.Stream):
         """
         if not isinstance(self.stream, trio.SSLStream):
             return await checkpoint()
-        with trio.CancelScope(deadline=_deadline(timeout)) as scope:
+        with trio.CancelScope(deadline=deadline_in(timeout)) as scope:
             try:
                 await self.stream.do_handshake()
             except trio.BrokenResourceError as exc:
@@ -391,7 +110,7 @@ class StreamTransport(trio.abc.Stream):
         """Send all of `data`, waiting at most `timeout` seconds for each piece of it to be taken."""
         with memoryview(data) as view:
             for start in range(0, len(view), SEND_SIZE):
-                with view[start : start + SEND_SIZE] as piece, _patience(self, timeout):
+                with view[start : start + SEND_SIZE] as piece, patience(self, timeout):
                     await self.send_all(piece)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -417,12 +136,12 @@ class StreamTransport(trio.abc.Stream):
         """
         stream = self.stream
         try:
-            with trio.move_on_after(linger), _quiet():
+            with trio.move_on_after(linger), quiet():
                 if isinstance(stream, trio.SSLStream):
                     below = as_transport(stream.transport_stream)
                     if isinstance(below, SocketTransport):
                         await below.evict()
-                    await _send_close_notify(stream)
+                    await send_close_notify(stream)
                     await below.finish(linger)
                 elif isinstance(stream, trio.abc.HalfCloseableStream):
                     await stream.send_eof()
@@ -461,45 +180,3 @@ def _peername(stream: trio.abc.Stream) -> Any:
         with contextlib.suppress(OSError):
             return stream.socket.getpeername()
     return getattr(stream, "peername", None)
-
-
-class _NothingMore(Exception):
-    """TLS asked for bytes that are not there yet."""
-
-
-class _SendOnly(trio.abc.Stream):
-    """A stream below TLS that sends, and refuses to wait for bytes."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-
-    async def send_all(self, data: Buffer) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        await checkpoint()
-        raise _NothingMore
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-async def _send_close_notify(stream: trio.SSLStream[trio.abc.Stream]) -> None:
-    """Send TLS's end of data, and leave the stream below open.
-
-    OpenSSL refuses to send it in front of data that has arrived and was not read, so what has
-    arrived is read first; and `unwrap` would then wait for the peer's own close_notify.
-    """
-    below = stream.transport_stream
-    stream.transport_stream = _SendOnly(below)
-    try:
-        with contextlib.suppress(_NothingMore):
-            while await stream.receive_some():
-                pass
-        with contextlib.suppress(_NothingMore):
-            await stream.unwrap()
-    finally:
-        stream.transport_stream = below
