@@ -12,6 +12,7 @@ from ._request import Body, Request
 from ._response import Response
 from ._run import run
 from ._server import Server
+from ._version import __version__
 
 __all__ = [
     "Body",
@@ -25,5 +26,6 @@ __all__ = [
     "Server",
     "ShouldUpgrade",
     "UpgradeHandler",
+    "__version__",
     "run",
 ]

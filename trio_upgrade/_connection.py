@@ -306,7 +306,7 @@ class Connection:
 
     async def _upgrade(self, request: Request, handler: UpgradeHandler) -> bool:
         limits = self._handlers.limits
-        stream = upgraded_stream(self._http, self._transport, limits.linger_timeout)
+        stream = upgraded_stream(self._http, self._transport, limits)
         request._attach(Body(self._http), stream)
         self._serving.deadlines.waiters.discard(self)
         try:

@@ -365,7 +365,7 @@ class Http11:
                 return
             await checkpoint_if_cancelled()
             self._continue_cut = True
-            await self._transport.send_all(CONTINUE)
+            await self._transport.send_within(CONTINUE, self._limits.send_timeout)
             self._continue_cut = False
         self._continue_lock = None
 

@@ -19,6 +19,7 @@ from trio.lowlevel import checkpoint
 
 from ._exceptions import ConnectionBroken
 from ._http11 import Http11
+from ._limits import Limits
 from ._transport import Buffer, SocketTransport, StreamTransport, Transport
 
 __all__ = ["UpgradedStream", "upgraded_stream"]
@@ -44,7 +45,7 @@ class UpgradedStream(trio.abc.Stream):
     __slots__ = (
         "_closed",
         "_http",
-        "_linger",
+        "_limits",
         "_receiving_live",
         "_sending_live",
         "_transport",
@@ -53,10 +54,10 @@ class UpgradedStream(trio.abc.Stream):
         "was_written",
     )
 
-    def __init__(self, http: Http11, transport: Transport, linger: float) -> None:
+    def __init__(self, http: Http11, transport: Transport, limits: Limits) -> None:
         self._http = http
         self._transport = transport
-        self._linger = linger
+        self._limits = limits
         self._closed = False
         self._receiving_live = False
         self._sending_live = False
@@ -117,15 +118,16 @@ class UpgradedStream(trio.abc.Stream):
             return await checkpoint()
         if bytes(data[:7]) != STATUS_LINE[: len(data)]:
             raise RuntimeError("nothing can be sent yet: call `await request.accept()` first")
-        await self.switch(data)
+        await self.switch(bytes(data))
 
-    async def switch(self, head: Buffer) -> None:
+    async def switch(self, head: bytes) -> None:
         """Send the head of the response that hands the connection over, behind a 100 if one is due.
 
         Cancelled, it has sent nothing and can be called again, or has broken the connection.
 
         Raises:
           RuntimeError: something was sent already.
+          ConnectionBroken: the peer took no byte of it within `Limits.send_timeout`.
         """
         self._check_open()
         self._check_unwritten()
@@ -134,7 +136,7 @@ class UpgradedStream(trio.abc.Stream):
         self._check_unwritten()
         await trio.lowlevel.checkpoint_if_cancelled()
         self.was_written = True
-        await self._transport.send_all(head)
+        await self._transport.send_within(head, self._limits.send_timeout)
         self._sending_live = True
 
     def _check_unwritten(self) -> None:
@@ -157,7 +159,7 @@ class UpgradedStream(trio.abc.Stream):
             return await checkpoint()
         self.mark_closed()
         self.was_closed = True
-        await self._transport.finish(self._linger)
+        await self._transport.finish(self._limits.linger_timeout)
         await checkpoint()
 
     def mark_closed(self) -> None:
@@ -211,10 +213,10 @@ class SocketUpgradedStream(HalfCloseableUpgradedStream):
         return self._transport.send_nowait(data)
 
 
-def upgraded_stream(http: Http11, transport: Transport, linger: float) -> UpgradedStream:
+def upgraded_stream(http: Http11, transport: Transport, limits: Limits) -> UpgradedStream:
     """The upgraded stream that can do what `transport` can."""
     if isinstance(transport, SocketTransport):
-        return SocketUpgradedStream(http, transport, linger)
+        return SocketUpgradedStream(http, transport, limits)
     if isinstance(transport, StreamTransport) and isinstance(transport.stream, trio.abc.HalfCloseableStream):
-        return HalfCloseableUpgradedStream(http, transport, linger)
-    return UpgradedStream(http, transport, linger)
+        return HalfCloseableUpgradedStream(http, transport, limits)
+    return UpgradedStream(http, transport, limits)

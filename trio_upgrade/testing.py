@@ -9,6 +9,7 @@ import h11
 import trio
 import trio.testing
 
+from ._exceptions import ConnectionBroken, flatten
 from ._headers import FieldsArgument, Headers, encode_fields
 from ._server import Server
 from ._transport import RECEIVE_SIZE, Buffer
@@ -32,9 +33,10 @@ async def open_upgrade(
     handler accepted, `headers` are the response's, and `stream` is the client's end of the
     connection. Where it declined, `stream` gives the content of its response, then the end.
 
-    Leaving the block closes the client's end, waits for the handler, and raises what it raised. A
-    handler that does not end when its peer is gone makes the test wait: put `trio.fail_after`
-    around it.
+    Leaving the block ends the client's side, discards what the server still sends, waits for the
+    handler, and raises what it raised; not, however, that its peer was gone, which the server takes
+    quietly, too. A handler that does not end when its peer has makes the test wait: put
+    `trio.fail_after` around it.
 
     Args:
       server: need not be served anywhere.
@@ -54,20 +56,28 @@ async def open_upgrade(
         try:
             await server.serve_stream(server_end)
         except Exception as exc:
-            failures.append(exc)
+            if not all(isinstance(leaf, ConnectionBroken) for leaf in flatten(exc)):
+                failures.append(exc)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
         try:
-            status, response_headers, stream = await _ask(client, request, body)
-            yield status, response_headers, stream
+            yield await _ask(client, request, body)
+            await _end(client)
         except Exception as exc:
             nursery.cancel_scope.cancel()
             failures.append(exc)
-        finally:
-            await client.aclose()
+    await client.aclose()
     if failures:
         raise failures[0]
+
+
+async def _end(client: trio.abc.HalfCloseableStream) -> None:
+    """End a client's side in order, unless the test has closed it."""
+    with contextlib.suppress(trio.ClosedResourceError):
+        await client.send_eof()
+        async for _ in client:
+            pass
 
 
 def _fields(method: str, protocol: str, headers: FieldsArgument, body: bytes) -> list[tuple[bytes, bytes]]:
