@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
@@ -445,3 +445,98 @@ async def test_a_cancelled_accept_sent_nothing_or_breaks_the_connection(
         assert received in (b"", b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
     else:
         assert received.count(b"HTTP/1.1 101") == 1
+
+
+async def test_no_100_behind_the_101_for_a_client_that_sent_early(connect: Connect) -> None:
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        await request.accept()
+        for _ in range(2):
+            await stream.send_all(await stream.receive_some())
+
+    client = await connect(running(handler))
+    await client.send(upgrade(EXPECT, b"early"))
+    reply = await client.reply()
+    assert (reply.interim, reply.status) == ([], 101)
+    assert await client.exactly(5) == b"early"
+    await client.send(b"later")
+    assert await client.exactly(5) == b"later"
+
+
+async def test_no_100_behind_the_101_for_a_body_that_broke(connect: Connect) -> None:
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        await request.accept()
+        for _ in range(3):
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.receive_some()
+
+    client = await connect(running(handler))
+    await client.send(upgrade(b"Transfer-Encoding: chunked\r\n" + EXPECT, b"xyz\r\n"))
+    assert (await client.reply()).status == 101
+    assert await client.rest() == b""
+
+
+async def test_no_100_inside_a_response(connect: Connect, nursery: trio.Nursery) -> None:
+    async def on_request(request: Request) -> Response:
+        async def content() -> AsyncIterator[bytes]:
+            yield b"before, "
+            yield await request.body.receive_some()
+
+        return Response(200, content())
+
+    client = await connect(Server(on_request))
+    await client.send(post(b"12345", EXPECT)[:-5])
+    await trio.testing.wait_all_tasks_blocked()
+    await client.send(b"12345")  # it gave up waiting, as it may
+    reply = await client.reply()
+    assert (reply.interim, reply.content, reply.closes) == ([], b"before, 12345", True)
+
+
+async def test_an_expectation_without_a_body_keeps_the_connection(connect: Connect) -> None:
+    client = await connect(Server(okay))
+    for _ in range(2):
+        await client.send(get(fields=EXPECT))
+        reply = await client.reply()
+        assert (reply.interim, reply.status, reply.closes) == ([], 200, False)
+
+
+@pytest.mark.parametrize("fields", [b"", LENGTH + EXPECT])
+async def test_of_two_tasks_that_accept_one_is_refused(connect: Connect, fields: bytes) -> None:
+    refused: list[str] = []
+
+    async def accept(request: Request) -> None:
+        try:
+            await request.accept()
+        except RuntimeError:
+            refused.append("already")
+
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept, request)
+            nursery.start_soon(accept, request)
+
+    client = await connect(running(handler))
+    await client.send(upgrade(fields))
+    reply = await client.reply()
+    assert reply.status == 101
+    assert await client.rest() == b""
+    assert refused == ["already"]
+
+
+@pytest.mark.parametrize("interim", [True, False])
+async def test_a_client_that_never_reads_holds_no_handler_in_accept(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, logged: Logged, interim: bool
+) -> None:
+    ours, theirs = trio.testing.lockstep_stream_pair()
+
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        await request.accept()
+
+    async def serve() -> None:
+        with pytest.raises(trio.BrokenResourceError, match="took no byte"):
+            await Server(on_upgrade=handler, limits=Limits(send_timeout=5)).serve_stream(theirs)
+
+    async with trio.open_nursery() as inner:
+        inner.start_soon(serve)
+        await ours.send_all(upgrade(EXPECT if interim else b""))
+    assert trio.current_time() == 5
+    assert logged() == ["DEBUG ConnectionBroken"]

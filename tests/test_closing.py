@@ -148,8 +148,11 @@ async def test_aclose_wakes_a_task_that_reads(connect: Connect) -> None:
 
     client = await upgraded(connect, Server(on_upgrade=handler))
     assert await client.rest() == b"bye"
-    await client.aclose()
     await woken.wait()
+    if isinstance(client.stream, trio.SocketStream):
+        for _ in range(3):  # what we still send is discarded: no reset
+            await client.send(b"x")
+            await trio.testing.wait_all_tasks_blocked()
 
 
 async def test_aclose_over_tls_wakes_a_task_that_reads_and_tells_the_end(connect_tls: Connect) -> None:
@@ -288,6 +291,50 @@ async def test_a_handler_that_raises_a_group_ends_its_own_connection_alone(logge
 
     await others_are_untouched(Server(on_upgrade=handler))
     assert logged() == ["ERROR ExceptionGroup"]
+
+
+async def test_a_group_of_a_vanished_peer_and_a_mistake_is_an_error(connect: Connect, logged: Logged) -> None:
+    done = trio.Event()
+
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        await request.accept()
+        try:
+            while True:
+                await stream.send_all(bytes(2**16))
+        except trio.BrokenResourceError as exc:
+            done.set()
+            raise ExceptionGroup("both", [exc, LookupError("no such room")]) from None
+
+    client = await upgraded(connect, Server(on_upgrade=handler))
+    await client.aclose()
+    await done.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    assert logged() == ["ERROR ExceptionGroup"]
+
+
+async def test_an_ending_of_the_program_is_not_lost_in_a_cancellation(connect_memory: Connect) -> None:
+    async def on_request(request: Request) -> Response:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise SystemExit(3)
+
+    for way in ("stream", "tcp"):
+        with pytest.raises(BaseExceptionGroup) as caught:
+            async with trio.open_nursery() as nursery:
+                server = Server(on_request)
+                if way == "tcp":
+                    (listener,) = await nursery.start(server.serve_tcp, 0)
+                    client = await open_client(listener)
+                else:
+                    ours, theirs = trio.testing.memory_stream_pair()
+                    nursery.start_soon(server.serve_stream, theirs)
+                    client = Client(ours)
+                await client.send(get())
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel()
+        assert caught.group_contains(SystemExit)
+        await client.aclose()
 
 
 async def test_a_handler_that_raises_after_the_101_is_logged_and_closed(connect: Connect, logged: Logged) -> None:

@@ -6,14 +6,15 @@ import re
 import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import BodyTooLarge, Limits, ProtocolError, Request, Response, Server
+from trio_upgrade import Body, BodyTooLarge, Limits, ProtocolError, Request, Response, Server
 
-from .support import Connect, chunked, get, okay, post
+from .support import Connect, chunked, get, okay, post, upgrade
 
 Logged = Callable[[], list[str]]
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -262,7 +263,9 @@ async def test_an_unread_body_is_drained_up_to_a_bound_and_closed_past_it(
     client = await connect(Server(okay, limits=Limits(max_drain=100)))
     body = b"x" * size
     await client.send((get(method="POST", fields=fields) + chunked(body) if fields else post(body)) + get("/next"))
-    assert (await client.reply()).content == b"okay /\n"
+    reply = await client.reply()
+    assert reply.content == b"okay /\n"
+    assert reply.closes == (size > 100 and not fields)  # of chunks, nobody knows how long they will be
     if size <= 100:
         assert (await client.reply()).content == b"okay /next\n"
     else:
@@ -629,3 +632,159 @@ async def test_serving_over_tls(connect_tls: Connect) -> None:
     for _ in range(2):
         await client.send(get())
         assert (await client.reply()).content == b"https 127.0.0.1 TLSv1.3"
+
+
+# ---- bodies and other tasks
+
+
+async def test_a_body_ends_with_its_exchange(connect: Connect) -> None:
+    """Kept for later, it gives nothing of the next request's."""
+    kept: list[Body] = []
+
+    async def on_request(request: Request) -> Response:
+        kept.append(request.body)
+        if len(kept) == 2:
+            with pytest.raises(trio.ClosedResourceError):
+                await kept[0].receive_some()
+            return Response(200, await request.body.read())
+        return Response(200, b"first")
+
+    client = await connect(Server(on_request))
+    await client.send(post(b"one") + post(b"secret"))
+    assert [(await client.reply()).content for _ in range(2)] == [b"first", b"secret"]
+
+
+async def test_a_body_that_another_task_still_reads_closes_the_connection(connect: Connect) -> None:
+    ended = trio.Event()
+
+    async def read_on(body: Body) -> None:
+        with pytest.raises((trio.ClosedResourceError, trio.BrokenResourceError)):
+            await body.read()
+        ended.set()
+
+    async def on_request(request: Request) -> Response:
+        request.server.nursery.start_soon(read_on, request.body)
+        await trio.testing.wait_all_tasks_blocked()
+        return Response(200, "too early")
+
+    client = await connect(Server(on_request))
+    await client.send(post(b"12345")[:-1])
+    assert (await client.reply()).content == b"too early"
+    assert await client.rest() == b""
+    await client.aclose()
+    await ended.wait()
+
+
+async def test_a_body_that_came_in_time_can_be_read_late(
+    connect: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def on_request(request: Request) -> Response:
+        await trio.sleep(400)
+        return Response(200, await request.body.read())
+
+    client = await connect(Server(on_request))
+    await client.send(post(b"12345")[:-5])
+    await client.send(b"12345")
+    assert (await client.reply()).content == b"12345"
+
+
+async def test_a_body_that_goes_on_after_its_time_is_not_read_for_ever(
+    connect: Connect, autojump_clock: trio.testing.MockClock, logged: Logged
+) -> None:
+    received = 0
+
+    async def on_request(request: Request) -> Response:
+        nonlocal received
+        await trio.sleep(400)
+        while True:
+            received += len(await request.body.receive_some())
+            await trio.testing.wait_all_tasks_blocked()  # the next byte is there by now
+
+    client = await connect(Server(on_request))
+    await client.send(post(b"x" * 1000)[:-1000])
+    await trio.sleep(350)
+    for _ in range(100):
+        await client.send(b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        if received == 0:
+            await trio.sleep(51)
+    assert (await client.reply()).status == 408
+    assert 0 < received < 50
+    assert logged() == ["DEBUG ProtocolError"]
+
+
+async def test_content_that_trips_over_a_broken_body_is_the_handlers_failure(connect: Connect, logged: Logged) -> None:
+    async def on_request(request: Request) -> Response:
+        async def content() -> AsyncIterator[bytes]:
+            yield b"before"
+            await request.body.read()
+
+        return Response(200, content())
+
+    client = await connect(Server(on_request))
+    await client.send(get(method="POST", fields=CHUNKED) + b"nonsense\r\n")
+    assert (await client.rest()).endswith(b"6\r\nbefore\r\n")
+    assert logged() == ["DEBUG ProtocolError"]
+
+
+async def test_a_client_that_is_gone_is_no_failure_of_the_content(connect: Connect, logged: Logged) -> None:
+    """Not even where the content comes out of a nursery, and the failure in a group."""
+
+    class Content:
+        async def __aenter__(self) -> AsyncIterator[bytes]:
+            self.nursery = trio.open_nursery()
+            await self.nursery.__aenter__()
+            return self.items()
+
+        async def items(self) -> AsyncIterator[bytes]:
+            while True:
+                await trio.lowlevel.checkpoint()
+                yield bytes(2**16)
+
+        async def __aexit__(self, *exc_info: Any) -> bool | None:
+            ended.set()
+            return await self.nursery.__aexit__(*exc_info)
+
+    async def on_request(request: Request) -> Response:
+        return Response(200, Content())
+
+    ended = trio.Event()
+    client = await connect(Server(on_request))
+    await client.send(get())
+    await client.exactly(2**17)
+    await client.aclose()
+    await ended.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    assert logged() == []
+
+
+def test_a_response_cannot_be_changed() -> None:
+    response = Response(200, "hello")
+    for name in ("status", "content", "headers"):
+        with pytest.raises(AttributeError):
+            setattr(response, name, None)
+    assert (response.status, response.content) == (200, "hello")
+
+
+async def test_a_response_that_closes_is_not_destroyed_by_what_the_client_still_sends(connect_tcp: Connect) -> None:
+    client = await connect_tcp(answering(Response(200, bytes(500_000), {"Connection": "close"})))
+    await client.send(get())
+    received = 0
+    while received < 500_000:
+        await client.send(b"x" * 100)
+        received += len(await client.exactly(10_000))
+    assert b"HTTP" not in await client.rest()
+
+
+async def test_a_declined_upgrade_is_kept_as_long_as_any_connection(
+    connect: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def decline(request: Request, stream: trio.abc.Stream) -> Response:
+        return Response(403)
+
+    client = await connect(Server(on_upgrade=decline, limits=Limits(keep_alive_timeout=7)))
+    await client.send(upgrade())
+    assert (await client.reply()).status == 403
+    start = trio.current_time()
+    assert await client.rest() == b""
+    assert 7 <= trio.current_time() - start <= 7.1

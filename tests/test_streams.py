@@ -235,3 +235,46 @@ async def test_a_vanished_peer_of_a_stream_in_memory_breaks_it(connect_memory: C
     await done.wait()
     await trio.testing.wait_all_tasks_blocked()
     assert logged() == ["DEBUG ConnectionBroken"]
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_cancelled_read_on_a_socket_loses_nothing(turns: int) -> None:
+    """Cancelled at each of its checkpoints, whether the bytes are there before it or come during it."""
+    for early in (True, False):
+        one, other = await transport_pair()
+        received = bytearray()
+
+        async def read(stream: trio.abc.ReceiveStream, into: bytearray) -> None:
+            into += await stream.receive_some()
+
+        if early:
+            await other.send_all(b"hello")
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read, one, received)
+                if not early:
+                    other.send_nowait(b"hello")
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+                scope.cancel()
+        if not received:
+            await read(one, received)
+        assert received == b"hello"
+        await one.aclose()
+        await other.aclose()
+
+
+async def test_reading_what_came_early_is_a_checkpoint(connect_memory: Connect) -> None:
+    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+        with trio.testing.assert_checkpoints():
+            await request.accept()
+        for _ in range(5):
+            with trio.testing.assert_checkpoints():
+                assert await stream.receive_some(1) == b"x"
+        with pytest.raises(ValueError, match="max_bytes"):
+            await stream.receive_some(0)
+
+    client = await connect_memory(Server(on_upgrade=on_upgrade))
+    await client.send(upgrade(behind=b"xxxxx"))
+    assert (await client.reply()).status == 101
+    assert await client.rest() == b""

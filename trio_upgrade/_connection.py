@@ -76,6 +76,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_drain_scope",
         "_expired",
         "_failure",
         "_first",
@@ -94,6 +95,7 @@ class Connection:
         self._serving = serving
         self._http = Http11(transport, handlers.limits)
         self._failure: BaseException | None = None
+        self._drain_scope: trio.CancelScope | None = None
         self._first = True
         self._expired = False
         self._head_deadline = math.inf
@@ -130,6 +132,8 @@ class Connection:
         """End the wait for a request that has not begun, as the server shuts down."""
         if self.idle:
             self._transport.interrupt()
+        if self._drain_scope is not None:
+            self._drain_scope.cancel()
 
     async def _serve_request(self) -> bool:
         """Serve the next request; False at the connection's end."""
@@ -164,39 +168,50 @@ class Connection:
 
     async def _receive_head(self) -> h11.Request | None:
         """Wait for the next request: None if none will come."""
-        http = self._http
         self._head_deadline = math.inf
+        try:
+            return await self._wait_for_head()
+        finally:
+            self.deadline = math.inf
+            self.idle = self._expired = self._first = False
+            self._transport.clear_interrupt()
+
+    async def _wait_for_head(self) -> h11.Request | None:
+        http = self._http
+        begun = False
         while (head := http.next_head()) is None:
+            if self._expired and begun:
+                raise ProtocolError("the request's head did not arrive in time", status=408)
+            # Whatever was to end the last wait came too late, if bytes have come.
+            self._expired = False
+            self._transport.clear_interrupt()
+            begun = http.has_bytes
             self._note_deadline()
-            self.idle = not http.has_bytes
+            self.idle = not begun
             if self.idle and self._serving.shutting_down:
                 self._transport.interrupt()  # take what is there already, and wait for nothing
             try:
                 more = await http.fill()
             except trio.WouldBlock:
-                if self._expired and http.has_bytes:
-                    raise ProtocolError("the request's head did not arrive in time", status=408) from None
+                if begun:
+                    continue
                 return None
             except trio.BrokenResourceError:
                 return None
             if not more:
-                if http.has_bytes:
+                if begun:
                     raise ProtocolError("the connection ended in the middle of the request's head")
                 return None
-        self.deadline = math.inf
-        self.idle = self._expired = self._first = False
-        self._transport.clear_interrupt()
         return head
 
     def _note_deadline(self) -> None:
+        """Time the wait: for a head from its begin, for the next one from now."""
         limits = self._handlers.limits
-        if self._head_deadline != math.inf:
-            return
         begun = self._first or self._http.has_bytes
         seconds = limits.header_timeout if begun else limits.keep_alive_timeout
         deadline = math.inf if seconds is None else trio.current_time() + seconds
         if begun:
-            self._head_deadline = deadline
+            deadline = self._head_deadline = min(self._head_deadline, deadline)
         self._serving.deadlines.note(self, deadline)
 
     async def _leave(self) -> None:
@@ -225,15 +240,18 @@ class Connection:
             try:
                 head = response.encode(request.method, request.http_version, close)
                 sent = True
+                self._http.stop_waiting()
                 await self._send(head)
                 if response.is_streamed and response.has_content(request.method):
                     await self._stream_content(request, response)
             finally:
                 await response.close()
         except BaseException as exc:
-            if self._is_peers(exc, ConnectionBroken):
-                raise
+            leaves = flatten(exc)
+            if all(self._is_peers(leaf, ConnectionBroken) and not isinstance(leaf, ProtocolError) for leaf in leaves):
+                raise leaves[0] from None  # our own sending found that nobody is there
             return await self._fail(request, exc, sent)
+        request.body.close()
         if not close:
             close = not await self._drain()
         if close:
@@ -252,10 +270,12 @@ class Connection:
 
     async def _drain(self) -> bool:
         """Get the rest of the body out of the way; False if the connection cannot be kept."""
-        try:
-            return self._http.body_ended or await self._http.discard_body(self._handlers.limits.max_drain)
-        except ProtocolError:
-            return False
+        if self._http.body_ended:
+            return True
+        drained = False
+        with trio.CancelScope() as self._drain_scope, contextlib.suppress(ProtocolError, trio.BusyResourceError):
+            drained = await self._http.discard_body(self._handlers.limits.max_drain)
+        return drained
 
     async def _send(self, data: bytes) -> None:
         self._http.check_writable()
@@ -314,9 +334,11 @@ class Connection:
             self._check_returned(request, stream, response)
         except BaseException as exc:
             stream.mark_closed()
+            request.body.close()
             return await self._fail(request, exc, sent=stream.was_written or stream.was_closed)
         stream.mark_closed()
         if response is None:
+            request.body.close()
             await self._transport.finish(limits.linger_timeout)
             return False
         self._serving.deadlines.waiters.add(self)

@@ -24,6 +24,8 @@ from ._transport import RECEIVE_SIZE, Transport
 
 __all__ = ["Http11"]
 
+LATE_READS = 16  # of what came in time and is read late; a peer that goes on sending gets no more
+
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # RFC 9110 section 7.2, RFC 3986 section 3.2: Host = uri-host [ ":" port ]
@@ -32,6 +34,8 @@ HOST = re.compile(AUTHORITY.encode())
 # RFC 9112 section 3.2: origin-form, absolute-form, and asterisk-form; CONNECT's authority-form
 TARGET = re.compile(rb"/.*|[A-Za-z][-+.A-Za-z0-9]*://[^/?#].*")
 CONNECT_TARGET = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+):[0-9]{1,5}")
+# RFC 9110 section 5.5: no field has them, though some recipients look away
+CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # A length that h11 would take for one of several that agree (RFC 9112 section 6.3, rule 5)
 LISTED_LENGTH = re.compile(rb"\r\ncontent-length:[^\r]*,", re.IGNORECASE)
 
@@ -52,6 +56,7 @@ class Http11:
         "_continue_cut",
         "_continue_lock",
         "_discarded",
+        "_late_reads",
         "_length_left",
         "_limits",
         "_parser",
@@ -145,6 +150,8 @@ class Http11:
         lines = section.count(b"\r\n")
         if lines != section.count(b"\r") or lines != section.count(b"\n"):
             raise self._refusal(f"{what} has a bare CR or LF", 400)
+        if CONTROL.search(section):
+            raise self._refusal(f"{what} has a control character", 400)
         if b"\r\n " in section or b"\r\n\t" in section:
             raise self._refusal(f"{what} has a folded line", 400)  # RFC 9112 section 5.2
         if lines - 2 > self._limits.max_headers:
@@ -164,6 +171,7 @@ class Http11:
         self._discarded = False
         self._body_size = 0
         self._body_deadline = math.inf
+        self._late_reads = 0
         self._continue_lock: trio.Lock | None = None
         self._continue_cut = False
         if request is not None:
@@ -193,7 +201,7 @@ class Http11:
             raise self._refusal("Transfer-Encoding with Content-Length, or in HTTP/1.0", 400)
         if request.method == b"CONNECT" and (length is not None or self._chunks is not None):
             raise self._refusal("a CONNECT request has no body", 400)
-        if self._parser is not None and self._parser.they_are_waiting_for_100_continue:
+        if self._parser is not None and self._parser.they_are_waiting_for_100_continue and not self._buffer:
             self._continue_lock = trio.Lock()
 
     # ---- the body
@@ -276,16 +284,30 @@ class Http11:
 
     async def _fill_body(self) -> None:
         try:
-            with trio.CancelScope(deadline=self._body_deadline) as scope:
-                data = await self._transport.receive_some(RECEIVE_SIZE)
+            data = await self._receive_in_time()
         except ConnectionBroken as exc:
             return self._fail(f"the peer vanished in the middle of the request's body: {exc}", 400)
-        if scope.cancelled_caught:
+        except trio.WouldBlock:
             seconds = self._limits.request_timeout
             return self._fail(f"the request's body did not arrive within {seconds} seconds", 408)
         if not data:
             return self._fail("the peer closed in the middle of the request's body", 400)
+        self.stop_waiting()
         self._buffer += data
+
+    async def _receive_in_time(self) -> bytes | bytearray:
+        """Bytes that come before the body's deadline, or came before it and were not read."""
+        with trio.CancelScope(deadline=self._body_deadline):
+            if self._body_deadline > trio.current_time():
+                return await self._transport.receive_some(RECEIVE_SIZE)
+        self._late_reads += 1
+        if self._late_reads > LATE_READS:
+            raise trio.WouldBlock
+        self._transport.interrupt()
+        try:
+            return await self._transport.receive_interruptibly(RECEIVE_SIZE)
+        finally:
+            self._transport.clear_interrupt()
 
     def _take_body(self, max_bytes: int) -> bytes | None:
         """The next piece that the buffer holds: None for nothing yet, b"" when there is no more."""
@@ -325,7 +347,7 @@ class Http11:
     def _fail(self, message: str, status: int) -> None:
         """Remember why nothing more of the body, or from behind it, can be trusted."""
         self._broken = (message, status)
-        self._buffer.clear()
+        self.stop_waiting()
 
     def _parse(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         assert self._parser is not None
@@ -346,7 +368,11 @@ class Http11:
 
         One that has begun to send does not wait any more.
         """
-        return self._continue_lock is not None and not self._body_size and not self._buffer
+        return self._continue_lock is not None
+
+    def stop_waiting(self) -> None:
+        """The client has begun to send, or is being answered: a 100 would come too late."""
+        self._continue_lock = None
 
     async def send_continue(self) -> None:
         """Send the 100 (Continue) if the client still waits for it, once.
@@ -356,9 +382,8 @@ class Http11:
         Raises:
           ConnectionBroken: an earlier attempt was cancelled when a part of it may have been sent.
         """
-        if not self.client_waits:
+        if self._continue_lock is None:
             return
-        assert self._continue_lock is not None
         async with self._continue_lock:
             self.check_writable()
             if not self.client_waits:
@@ -367,7 +392,7 @@ class Http11:
             self._continue_cut = True
             await self._transport.send_within(CONTINUE, self._limits.send_timeout)
             self._continue_cut = False
-        self._continue_lock = None
+            self.stop_waiting()
 
     def check_writable(self) -> None:
         """Make sure that nothing is written behind half a 100.

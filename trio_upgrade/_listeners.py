@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 import trio
 from trio.lowlevel import checkpoint
 
-from ._transport import SocketTransport
+from ._socket_transport import SocketTransport, set_options
 
-__all__ = ["Take", "accept_from", "open_unix_listener", "set_options"]
+__all__ = ["Take", "accept_from", "close_now", "open_unix_listener"]
 
 Take: TypeAlias = Callable[[trio.abc.Stream], None]
 
@@ -119,11 +119,10 @@ async def _accept_batch(socket: trio.socket.SocketType, take: Take) -> None:
         alias.detach()
 
 
-def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
-    """Send small messages at once, and find out about vanished peers; on TCP, that is."""
-    with contextlib.suppress(OSError):
-        socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
-        socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
+async def close_now(listener: trio.abc.AsyncResource) -> None:
+    """Close a listener without waiting, and without a Cancelled that would hide what ends us."""
+    with trio.CancelScope(shield=True):
+        await trio.aclose_forcefully(listener)
 
 
 def _has_queued(listener: trio.abc.Listener[Any]) -> bool:

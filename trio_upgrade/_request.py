@@ -46,7 +46,8 @@ class Body(trio.abc.ReceiveStream):
           ProtocolError: the body is malformed, was cut off, or did not arrive within
             `Limits.request_timeout`; so does every later call.
           BodyTooLarge: it is longer than `Limits.max_body_size`.
-          trio.ClosedResourceError: it was closed, or discarded because the upgraded stream was read.
+          trio.ClosedResourceError: it was closed, its request was answered, or it was discarded
+            because the upgraded stream was read.
           trio.BusyResourceError: another task reads the body or the upgraded stream.
 
         Cancelled, it has taken no byte.
@@ -86,8 +87,12 @@ class Body(trio.abc.ReceiveStream):
 
     async def aclose(self) -> None:
         """Read no more of the body. The connection discards the rest of it."""
-        self._closed = True
+        self.close()
         await checkpoint()
+
+    def close(self) -> None:
+        """Read no more of the body: so is it with every body once its request is answered."""
+        self._closed = True
 
 
 class Request:

@@ -46,7 +46,7 @@ class Response:
       TypeError: the content is nothing of the kind.
     """
 
-    __slots__ = ("_asks_to_close", "_content", "_head", "_length", "_names", "content", "headers", "status")
+    __slots__ = ("_content", "_given", "_head", "_headers", "_length", "_names", "_status", "asks_to_close")
 
     def __init__(
         self,
@@ -66,13 +66,14 @@ class Response:
             if b"content-type" in names:
                 raise ValueError("the content type is given twice")
             fields += encode_fields([("Content-Type", content_type)])
-        self.status = int(status)
-        self.content = content
-        self.headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+        self._status = int(status)
+        self._given = content
+        self._headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
         self._content = content.encode() if isinstance(content, str) else content
         self._names = names
         self._length = self._check_length(fields)
-        self._asks_to_close = any(
+        # The handler gave `Connection: close`.
+        self.asks_to_close = any(
             name.lower() == b"connection" and b"close" in value.lower().replace(b" ", b"").split(b",")
             for name, value in fields
         )
@@ -82,6 +83,21 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response {self.status}>"
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return self._status
+
+    @property
+    def content(self) -> Content:
+        """The content, as it was given."""
+        return self._given
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The fields that were given, and the content type."""
+        return self._headers
 
     def _check_length(self, fields: list[tuple[bytes, bytes]]) -> int | None:
         """The length that `Content-Length` will say: None if chunks are to tell."""
@@ -98,11 +114,6 @@ class Response:
         if not hasattr(content, "__aiter__") and not hasattr(content, "__aenter__"):
             raise TypeError(f"content is bytes, str or an async iterable of bytes, not {type(content).__name__}")
         return said
-
-    @property
-    def asks_to_close(self) -> bool:
-        """The handler gave `Connection: close`."""
-        return self._asks_to_close
 
     @property
     def is_streamed(self) -> bool:
@@ -136,7 +147,7 @@ class Response:
                 parts.append(b"Content-Length: %d" % length)
         if b"date" not in self._names:
             parts.append(_date_line())
-        if close and not self._asks_to_close:
+        if close and not self.asks_to_close:
             parts.append(b"Connection: close")
         parts.append(b"\r\n")
         head = b"\r\n".join(parts)

@@ -47,7 +47,7 @@ def run(
     except BaseExceptionGroup as group:
         leaves = flatten(group)
         if len(leaves) == 1:  # a taken port is a plain OSError
-            raise leaves[0] from None
+            raise leaves[0] from leaves[0].__cause__
         raise
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -14,7 +16,7 @@ import trio
 from ._connection import Connection, Handlers, RequestHandler, ShouldUpgrade, UpgradeHandler
 from ._deadlines import Deadlines
 from ._limits import Limits
-from ._listeners import Take, accept_from, open_unix_listener, set_options
+from ._listeners import accept_from, close_now, open_unix_listener
 from ._proxies import TrustedProxies
 from ._request import Request
 from ._response import Response
@@ -104,8 +106,9 @@ class Server:
           OSError: the port is taken, or the address is not this machine's.
           RuntimeError: the server is shutting down.
         """
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
-        await self.serve_listeners(listeners, task_status=task_status)
+        with self._register() as serving:
+            listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+            await serving.run(listeners, task_status)
 
     async def serve_ssl_over_tcp(
         self,
@@ -124,9 +127,9 @@ class Server:
         Args and Raises:
           As of `serve_tcp`, and `ssl_context` with the server's certificate.
         """
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
-        ssl_listeners = [trio.SSLListener(listener, ssl_context) for listener in listeners]
-        await self._serve(listeners, ssl_context, task_status, ssl_listeners)
+        with self._register() as serving:
+            listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+            await serving.run(listeners, task_status, ssl_context)
 
     async def serve_unix(
         self,
@@ -149,8 +152,9 @@ class Server:
           OSError: a live server listens at `path`, or something else than a socket is there.
           RuntimeError: the server is shutting down.
         """
-        async with open_unix_listener(path, mode, backlog) as listener:
-            await self.serve_listeners([listener], task_status=task_status)
+        with self._register() as serving:
+            async with open_unix_listener(path, mode, backlog) as listener:
+                await serving.run([listener], task_status)
 
     async def serve_listeners(
         self,
@@ -166,7 +170,12 @@ class Server:
         Raises:
           RuntimeError: the server is shutting down.
         """
-        await self._serve(listeners, None, task_status, listeners)
+        try:
+            with self._register() as serving:
+                await serving.run(listeners, task_status)
+        finally:
+            for listener in listeners:
+                await close_now(listener)
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection on any stream, until it ends, and close it.
@@ -183,47 +192,27 @@ class Server:
                 failures.append(failure)
 
         try:
-            async with self._open_serving() as serving:
-                serving.connections.start_soon(run, serving)
+            with self._register() as serving:
+                async with serving.open():
+                    serving.connections.start_soon(run, serving)
         finally:
             await transport.abort()
         if failures:
             raise failures[0]
 
-    async def _serve(
-        self,
-        listeners: Sequence[trio.abc.Listener[Any]],
-        ssl_context: ssl.SSLContext | None,
-        task_status: trio.TaskStatus[Any],
-        handed_back: Sequence[trio.abc.Listener[Any]],
-    ) -> None:
-        try:
-            async with self._open_serving() as serving:
-                take = serving.taker(ssl_context)
-                for listener in listeners:
-                    serving.connections.start_soon(accept_from, listener, take, serving.add_accept_scope())
-                task_status.started(handed_back)
-        finally:
-            for listener in listeners:
-                await trio.aclose_forcefully(listener)
-
-    @contextlib.asynccontextmanager
-    async def _open_serving(self) -> AsyncIterator[_Serving]:
-        """The frame of every serving: around its connections, the tasks that they share."""
+    @contextlib.contextmanager
+    def _register(self) -> Iterator[_Serving]:
+        """A serving from its first moment, so that no shutdown misses one that is just starting."""
         if self._servings and self._shutting_down.is_set():
             raise RuntimeError("this server is shutting down; it can serve again once that is done")
-        if not self._servings and self._shutting_down.is_set():
-            self._shutting_down = trio.Event()
         if not self._servings:
             self._ended = trio.Event()
+            if self._shutting_down.is_set():
+                self._shutting_down = trio.Event()
         serving = _Serving(self)
         self._servings.append(serving)
         try:
-            async with trio.open_nursery() as serving.nursery:
-                serving.nursery.start_soon(serving.deadlines.run)
-                async with trio.open_nursery() as serving.connections:
-                    yield serving
-                serving.nursery.cancel_scope.cancel()
+            yield serving
         finally:
             self._servings.remove(serving)
             if not self._servings:
@@ -240,13 +229,13 @@ class Server:
         Raises:
           RuntimeError: the server is not being served.
         """
-        if not self._servings:
+        serving = self._serving_of_this_task() or next(iter(self._servings), None)
+        if serving is None or serving.nursery is None:
             raise RuntimeError("the server has a nursery only while it is served")
-        return (self._serving_of_this_task() or self._servings[0]).nursery
+        return serving.nursery
 
     def _serving_of_this_task(self) -> _Serving | None:
-        by_nursery = {serving.connections: serving for serving in self._servings}
-        by_nursery |= {serving.nursery: serving for serving in self._servings}
+        by_nursery = {nursery: serving for serving in self._servings for nursery in serving.nurseries}
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None and task.parent_nursery is not None:
             if task.parent_nursery in by_nursery:
@@ -310,39 +299,65 @@ class Server:
 
 
 class _Serving:
-    """One call of a `serve_*`: its connections and its end."""
+    """One call of a `serve_*`: its connections and its end.
 
-    nursery: trio.Nursery
+    Attributes:
+      nurseries: the outer one holds what the connections share, the inner one the connections and
+        what accepts them.
+    """
+
     connections: trio.Nursery
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.nursery: trio.Nursery | None = None
+        self.nurseries: list[trio.Nursery] = []
         self.deadlines = Deadlines()
         self._running: set[Connection] = set()
         self._accept_scopes: list[trio.CancelScope] = []
+        self._end = math.inf
 
     @property
     def shutting_down(self) -> bool:
         """The server takes no new requests."""
         return self.server.shutting_down.is_set()
 
-    def add_accept_scope(self) -> trio.CancelScope:
-        """A scope for the wait for connections, which ends when the shutdown begins."""
-        scope = trio.CancelScope()
-        self._accept_scopes.append(scope)
-        return scope
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Open the nurseries; at the end wait for the connections, then end what they share."""
+        async with trio.open_nursery() as self.nursery:
+            self.nurseries.append(self.nursery)
+            self.nursery.cancel_scope.deadline = self._end
+            self.nursery.start_soon(self.deadlines.run)
+            async with trio.open_nursery() as self.connections:
+                self.nurseries.append(self.connections)
+                yield
+            self.nursery.cancel_scope.cancel()
 
-    def taker(self, ssl_context: ssl.SSLContext | None) -> Take:
-        """What to do with an accepted connection: run it in a task of its own."""
+    async def run(
+        self,
+        listeners: Sequence[trio.abc.Listener[Any]],
+        task_status: trio.TaskStatus[Any],
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """Serve on listeners, with TLS where there is a context, and close them."""
+        async with self.open():
+            for listener in listeners:
+                until = trio.CancelScope()
+                self._accept_scopes.append(until)
+                self.connections.start_soon(accept_from, listener, partial(self._take, ssl_context), until)
+            if self.shutting_down:
+                self.shut_down(self._end)
+            if ssl_context is None:
+                task_status.started(listeners)
+            else:
+                task_status.started([trio.SSLListener(listener, ssl_context) for listener in listeners])
 
-        def take(stream: trio.abc.Stream) -> None:
-            if ssl_context is not None:
-                stream = trio.SSLStream(stream, ssl_context, server_side=True)
-            elif isinstance(stream, trio.SocketStream):
-                set_options(stream.socket)
-            self.connections.start_soon(self._run_isolated, as_transport(stream))
-
-        return take
+    def _take(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
+        """Run an accepted connection in a task of its own."""
+        if ssl_context is not None:
+            stream = trio.SSLStream(stream, ssl_context, server_side=True)
+        self.connections.start_soon(self._run_isolated, as_transport(stream))
 
     async def _run_isolated(self, transport: Transport) -> None:
         try:
@@ -365,5 +380,6 @@ class _Serving:
             scope.cancel()
         for connection in self._running:
             connection.close_if_idle()
-        whole = self.nursery.cancel_scope
-        whole.deadline = min(whole.deadline, deadline)
+        self._end = min(self._end, deadline)
+        if self.nursery is not None:
+            self.nursery.cancel_scope.deadline = self._end

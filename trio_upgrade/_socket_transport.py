@@ -24,7 +24,7 @@ from trio.lowlevel import (
 
 from ._exceptions import ConnectionBroken
 
-__all__ = ["RECEIVE_SIZE", "Buffer", "SocketTransport", "deadline_in", "patience", "quiet"]
+__all__ = ["RECEIVE_SIZE", "Buffer", "SocketTransport", "deadline_in", "patience", "quiet", "set_options"]
 
 RECEIVE_SIZE = 65536
 
@@ -42,6 +42,13 @@ def patience(transport: object, timeout: float | None) -> Iterator[None]:
 
 def deadline_in(timeout: float | None) -> float:
     return math.inf if timeout is None else trio.current_time() + timeout
+
+
+def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
+    """Send small messages at once, and find out about vanished peers; on TCP, that is."""
+    with contextlib.suppress(OSError):
+        socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
+        socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
 
 
 def quiet() -> contextlib.suppress:
@@ -64,7 +71,17 @@ class SocketTransport(trio.abc.HalfCloseableStream):
       peername: the peer's address, as `socket.accept` gave it.
     """
 
-    __slots__ = ("_closed", "_eof_sent", "_interrupted", "_receiving", "_sending", "peername", "socket")
+    __slots__ = (
+        "_closed",
+        "_eof_sent",
+        "_evicting",
+        "_interrupted",
+        "_receiving",
+        "_sending",
+        "peername",
+        "send_timeout",
+        "socket",
+    )
 
     def __init__(self, sock: stdlib_socket.socket, peername: Any = None) -> None:
         sock.setblocking(False)
@@ -73,8 +90,10 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         self._receiving = False
         self._sending = False
         self._closed = False
+        self._evicting = False
         self._eof_sent = False
         self._interrupted = False
+        self.send_timeout: float | None = None  # how long the peer may take no byte of what is sent
 
     def __repr__(self) -> str:
         return f"<SocketTransport {self.peername!r}{' closed' if self._closed else ''}>"
@@ -120,8 +139,8 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             try:
                 await wait_readable(self.socket)
             except trio.ClosedResourceError:
-                # notify_closing wakes a waiter for an interrupt, too: then the socket is open.
-                if self._closed:
+                # notify_closing wakes a waiter for an interrupt, too: then the socket stays open.
+                if self._closed or self._evicting:
                     raise trio.ClosedResourceError("this connection was closed by another task") from None
             return
         # An interrupted wait ends here, where the last call to recv found nothing.
@@ -165,17 +184,16 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             if sent == octets.nbytes:
                 await cancel_shielded_checkpoint()
             while sent < octets.nbytes:
-                await self._wait_writable()
+                with patience(self, self.send_timeout):
+                    await self._wait_writable()
                 with contextlib.suppress(BlockingIOError), octets[sent:] as rest:
                     sent += self.socket.send(rest)
 
     async def _wait_writable(self) -> None:
-        while True:
-            try:
-                return await wait_writable(self.socket)
-            except trio.ClosedResourceError:
-                if self._closed:
-                    raise trio.ClosedResourceError("this connection was closed by another task") from None
+        try:
+            await wait_writable(self.socket)
+        except trio.ClosedResourceError:
+            raise trio.ClosedResourceError("this connection was closed by another task") from None
 
     def send_nowait(self, data: Buffer) -> int:
         """Hand the kernel what it takes at once.
@@ -197,17 +215,11 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         Raises:
           ConnectionBroken: the peer took no byte in that time.
         """
-        await checkpoint_if_cancelled()
-        sent = self.send_nowait(data)
-        if sent == len(data):
-            await cancel_shielded_checkpoint()
-            return
-        with memoryview(data) as view:
-            while sent < len(view):
-                with patience(self, timeout):
-                    await self.wait_send_all_might_not_block()
-                with view[sent:] as rest:
-                    sent += self.send_nowait(rest)
+        self.send_timeout = timeout
+        try:
+            await self.send_all(data)
+        finally:
+            self.send_timeout = None
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
@@ -252,13 +264,13 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         """Wake the tasks that wait on this socket, as its closing would, but leave it open."""
         if self._closed or not (self._receiving or self._sending):
             return
-        self._closed = True
+        self._evicting = True
         notify_closing(self.socket)
         try:
             while self._receiving or self._sending:
                 await checkpoint()
         finally:
-            self._closed = False
+            self._evicting = False
 
     async def abort(self) -> None:
         """Close at once. Not a checkpoint."""

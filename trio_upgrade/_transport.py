@@ -20,12 +20,13 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ._exceptions import ConnectionBroken
-from ._socket_transport import RECEIVE_SIZE, Buffer, SocketTransport, deadline_in, patience, quiet
+from ._socket_transport import RECEIVE_SIZE, Buffer, SocketTransport, deadline_in, patience, quiet, set_options
 from ._tls import send_close_notify
 
 __all__ = ["RECEIVE_SIZE", "Buffer", "SocketTransport", "StreamTransport", "Transport", "as_transport"]
 
-SEND_SIZE = 65536
+SEND_SIZE = 16 * 1024
+TURNS = 20  # of the scheduler; trio's streams need fewer to hand over what is there
 
 
 class StreamTransport(trio.abc.Stream):
@@ -77,12 +78,28 @@ class StreamTransport(trio.abc.Stream):
         """Like `receive_some`, and raises `trio.WouldBlock` when interrupted."""
         if self._socket is not None:
             return await self.receive_some(max_bytes)
-        with trio.CancelScope() as self._waiting:
-            if self._interrupted:
-                self._waiting.cancel()
-            return await self.receive_some(max_bytes)
+        if not self._interrupted:
+            with trio.CancelScope() as self._waiting:
+                return await self.receive_some(max_bytes)
         self.clear_interrupt()
-        raise trio.WouldBlock("the wait for bytes was interrupted")
+        return await self._receive_without_waiting(max_bytes)
+
+    async def _receive_without_waiting(self, max_bytes: int | None) -> bytes | bytearray:
+        """For streams that know no such thing: a read that has a few turns of the scheduler."""
+        data: bytes | bytearray | None = None
+        failure: trio.BrokenResourceError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_soon, nursery.cancel_scope)
+            try:
+                data = await self.receive_some(max_bytes)
+            except trio.BrokenResourceError as exc:
+                failure = exc
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        if data is None:
+            raise trio.WouldBlock("the wait for bytes was interrupted")
+        return data
 
     def interrupt(self) -> None:
         """End the wait for bytes, now or the next one."""
@@ -107,7 +124,16 @@ class StreamTransport(trio.abc.Stream):
             raise self._failure(exc) from exc
 
     async def send_within(self, data: bytes, timeout: float | None) -> None:
-        """Send all of `data`, waiting at most `timeout` seconds for each piece of it to be taken."""
+        """Send all of `data`, waiting at most `timeout` seconds for the peer to take any part of it.
+
+        Where the socket is not ours, that is each piece of 16 KiB.
+        """
+        if self._socket is not None:
+            self._socket.send_timeout = timeout
+            try:
+                return await self.send_all(data)
+            finally:
+                self._socket.send_timeout = None
         with memoryview(data) as view:
             for start in range(0, len(view), SEND_SIZE):
                 with view[start : start + SEND_SIZE] as piece, patience(self, timeout):
@@ -131,8 +157,8 @@ class StreamTransport(trio.abc.Stream):
     async def finish(self, linger: float) -> None:
         """End our side, read and discard until the peer's end, for at most `linger` seconds; close.
 
-        Over TLS our side ends with close_notify, and the rest happens on the transport below. A
-        stream that cannot half-close is closed. Cancelled, it closes at once.
+        Over TLS our side ends with close_notify, and the rest happens on the transport below. Another
+        stream that cannot half-close ends as it does itself. Cancelled, it closes at once.
         """
         stream = self.stream
         try:
@@ -147,15 +173,18 @@ class StreamTransport(trio.abc.Stream):
                     await stream.send_eof()
                     while await stream.receive_some():
                         pass
+                else:
+                    await stream.aclose()
         finally:
             await self.abort()
 
     async def abort(self) -> None:
         """Close at once, without waiting for anything."""
         below = self.stream.transport_stream if isinstance(self.stream, trio.SSLStream) else None
-        await trio.aclose_forcefully(self.stream)
-        if below is not None:  # a TLS layer that has unwrapped itself no longer closes it
-            await trio.aclose_forcefully(below)
+        with trio.CancelScope(shield=True):  # it does not block, and its Cancelled would hide what ends us
+            await trio.aclose_forcefully(self.stream)
+            if below is not None:  # a TLS layer that has unwrapped itself no longer closes it
+                await trio.aclose_forcefully(below)
 
     async def aclose(self) -> None:
         """Calls `aclose` of the stream."""
@@ -170,13 +199,21 @@ Transport: TypeAlias = SocketTransport | StreamTransport
 
 def as_transport(stream: trio.abc.Stream) -> Transport:
     """`stream` as a transport, unless it is one."""
-    return stream if isinstance(stream, SocketTransport) else StreamTransport(stream, _peername(stream))
+    return stream if isinstance(stream, SocketTransport) else StreamTransport(stream, _meet_peer(stream))
 
 
-def _peername(stream: trio.abc.Stream) -> Any:
+def _meet_peer(stream: trio.abc.Stream) -> Any:
+    """The address of whoever is at the other end of a stream, on a socket set up as ours are."""
     if isinstance(stream, trio.SSLStream):
-        return _peername(stream.transport_stream)
+        return _meet_peer(stream.transport_stream)
     if isinstance(stream, trio.SocketStream):
+        set_options(stream.socket)
         with contextlib.suppress(OSError):
             return stream.socket.getpeername()
     return getattr(stream, "peername", None)
+
+
+async def _cancel_soon(scope: trio.CancelScope) -> None:
+    for _ in range(TURNS):
+        await checkpoint()
+    scope.cancel()

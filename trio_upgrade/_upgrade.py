@@ -48,6 +48,7 @@ class UpgradedStream(trio.abc.Stream):
         "_limits",
         "_receiving_live",
         "_sending_live",
+        "_switching",
         "_transport",
         "was_closed",
         "was_read",
@@ -61,6 +62,7 @@ class UpgradedStream(trio.abc.Stream):
         self._closed = False
         self._receiving_live = False
         self._sending_live = False
+        self._switching = False
         self.was_closed = False  # by its handler; these three tell the connection what is still possible
         self.was_read = False
         self.was_written = False
@@ -135,12 +137,15 @@ class UpgradedStream(trio.abc.Stream):
         self._check_open()
         self._check_unwritten()
         await trio.lowlevel.checkpoint_if_cancelled()
-        self.was_written = True
-        await self._transport.send_within(head, self._limits.send_timeout)
+        self.was_written = self._switching = True
+        try:
+            await self._transport.send_within(head, self._limits.send_timeout)
+        finally:
+            self._switching = False
         self._sending_live = True
 
     def _check_unwritten(self) -> None:
-        if self._sending_live:
+        if self._sending_live or self._switching:
             raise RuntimeError("a response was already sent on this stream")
         if self.was_written:
             raise ConnectionBroken("a cancelled send may have cut the response's head short", self._transport)
