@@ -551,32 +551,36 @@ async def test_half_a_head_that_has_arrived_is_a_request_in_progress(autojump_cl
         await client.aclose()
 
 
-@pytest.mark.parametrize("way", ["memory", "trio socket", "trio tls"])
-async def test_a_request_that_has_arrived_is_answered_on_any_stream(
-    way: str, autojump_clock: trio.testing.MockClock, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+async def test_a_request_that_has_arrived_is_answered_on_a_socket_of_trios(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     server = Server(okay)
-    ours: trio.abc.Stream
-    theirs: trio.abc.Stream
-    if way == "memory":
-        ours, theirs = trio.testing.memory_stream_pair()
-    else:
-        one, other = trio.socket.socketpair()
-        ours, theirs = trio.SocketStream(one), trio.SocketStream(other)
-    if way == "trio tls":
-        theirs = trio.SSLStream(theirs, tls_contexts[0], server_side=True)
-        ours = trio.SSLStream(ours, tls_contexts[1], server_hostname="test.example")
-    client = Client(ours)
+    one, other = trio.socket.socketpair()
+    client = Client(trio.SocketStream(one))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(server.serve_stream, theirs)
+        nursery.start_soon(server.serve_stream, trio.SocketStream(other))
+        await client.send(get())
+        assert (await client.reply()).status == 200
+        await kernel_holds(client, get("/last"))
+        await server.shutdown(60)
+        reply = await client.reply()
+        assert (reply.content, reply.closes) == (b"okay /last\n", True)
+        await client.aclose()
+
+
+async def test_an_idle_connection_over_any_tls_is_ended_in_order(
+    tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext], autojump_clock: trio.testing.MockClock
+) -> None:
+    server = Server(okay)
+    ours, theirs = trio.testing.memory_stream_pair()
+    client = Client(trio.SSLStream(ours, tls_contexts[1], server_hostname="test.example"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve_stream, trio.SSLStream(theirs, tls_contexts[0], server_side=True))
         await client.send(get())
         assert (await client.reply()).status == 200
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(server.shutdown, 60)
-        with trio.CancelScope(shield=True):
-            await ours.send_all(get("/last"))
-        reply = await client.reply()
-        assert (reply.content, reply.closes) == (b"okay /last\n", True)
+        await server.shutdown(60)
+        assert await client.rest() == b""
         await client.aclose()
 
 

@@ -42,9 +42,10 @@ def fix_buffers(stream: trio.abc.Stream) -> None:
 
 async def clog(stream: trio.abc.Stream) -> None:
     """Fill the buffers in front of a stream that nobody reads."""
-    with trio.move_on_after(0.05):
-        while True:
-            await stream.send_all(bytes(2**16))
+    scope = trio.CancelScope()
+    while not scope.cancelled_caught:
+        with trio.move_on_after(0.1) as scope:
+            await stream.send_all(bytes(2**12))
 
 
 async def upgraded_pair(nursery: trio.Nursery) -> tuple[trio.abc.HalfCloseableStream, trio.SocketStream]:
