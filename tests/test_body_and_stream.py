@@ -215,6 +215,17 @@ async def test_a_body_that_breaks_after_the_upgrade(connect: Connect, broken: by
     assert await client.rest() == b""  # at once: nobody waits for the end to see what is wrong
 
 
+async def test_a_bare_lf_in_a_trailer_is_refused_as_soon_as_it_is_seen(connect: Connect) -> None:
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        await request.accept()
+        await reads_nothing(request, stream, True)
+
+    client = await connect(Server(on_upgrade=handler))
+    await client.send(upgrade(b"Transfer-Encoding: chunked\r\n", b"0\r\nsum: 1\n\n"))
+    assert (await client.reply()).status == 101
+    assert await client.rest() == b""
+
+
 @pytest.mark.parametrize("read_body", [True, False], ids=["body", "stream"])
 @pytest.mark.parametrize("name", ["content-length", "extensions and trailers"])
 async def test_a_body_that_is_cut_off_at_any_position(nursery: trio.Nursery, name: str, read_body: bool) -> None:
@@ -236,6 +247,7 @@ async def test_a_peer_that_resets_in_the_middle_of_the_body(connect_tcp: Connect
     done = trio.Event()
 
     async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        await request.accept()
         assert await request.body.receive_some() == b"12"
         started.set()
         await reads_nothing(request, stream, True)

@@ -691,23 +691,23 @@ async def test_a_body_that_came_in_time_can_be_read_late(
 async def test_a_body_that_goes_on_after_its_time_is_not_read_for_ever(
     connect: Connect, autojump_clock: trio.testing.MockClock, logged: Logged
 ) -> None:
+    arrived, expected = trio.open_memory_channel[None](0)
     received = 0
 
     async def on_request(request: Request) -> Response:
         nonlocal received
-        await trio.sleep(400)
-        while True:
-            received += len(await request.body.receive_some())
-            await trio.testing.wait_all_tasks_blocked()  # the next byte is there by now
+        async with expected:
+            async for _ in expected:
+                received += len(await request.body.receive_some())
+        raise AssertionError
 
     client = await connect(Server(on_request))
     await client.send(post(b"x" * 1000)[:-1000])
-    await trio.sleep(350)
-    for _ in range(100):
-        await client.send(b"x")
-        await trio.testing.wait_all_tasks_blocked()
-        if received == 0:
-            await trio.sleep(51)
+    await trio.sleep(301)
+    with pytest.raises(trio.BrokenResourceError):
+        for _ in range(100):  # a byte is always there when the handler reads
+            await client.send(b"x")
+            await arrived.send(None)
     assert (await client.reply()).status == 408
     assert 0 < received < 50
     assert logged() == ["DEBUG ProtocolError"]

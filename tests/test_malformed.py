@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import trio
 import trio.testing
@@ -443,3 +445,37 @@ async def test_a_server_without_timeouts_waits(connect: Connect, autojump_clock:
 def test_a_limit_that_makes_no_sense_is_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         Limits(**bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\nHost: a\n\n", b"GET / HTTP/1.1\r\nHost: a\n"])
+async def test_a_bare_lf_is_refused_as_soon_as_it_is_seen(connect: Connect, data: bytes) -> None:
+    client = await connect(Server(okay))
+    await client.send(data)
+    assert (await client.reply()).status == 400
+
+
+@pytest.mark.parametrize("rest", [b"", b"\r\nContent-Length: 2\r\n\r\n1"])
+async def test_what_comes_just_when_the_time_is_up_is_in_time(
+    mock_clock: trio.testing.MockClock, nursery: trio.Nursery, rest: bytes
+) -> None:
+    """In the kernel's buffer, and the deadline passes before the server is scheduled again."""
+
+    async def read(request: Request) -> Response:
+        return Response(200, await request.body.read())
+
+    server = Server(read, limits=Limits(keep_alive_timeout=5))
+    async with serving(server) as listener:
+        for _ in range(20):  # who is scheduled first is left to chance
+            client = await open_client(listener)
+            async with client.stream:
+                await client.send(get())
+                assert (await client.reply()).status == 200
+                await trio.testing.wait_all_tasks_blocked()
+                assert isinstance(client.stream, trio.SocketStream)
+                head = b"POST / HTTP/1.1\r\nHost: a"
+                os.write(client.stream.socket.fileno(), head + rest)
+                mock_clock.jump(5)
+                await trio.testing.wait_all_tasks_blocked()
+                await client.send(*[b"2"] if rest else [b"\r\n", b"\r\n"])
+                reply = await client.reply()
+                assert (reply.status, reply.content) == (200, b"12" if rest else b"")

@@ -292,7 +292,6 @@ class Http11:
             return self._fail(f"the request's body did not arrive within {seconds} seconds", 408)
         if not data:
             return self._fail("the peer closed in the middle of the request's body", 400)
-        self.stop_waiting()
         self._buffer += data
 
     async def _receive_in_time(self) -> bytes | bytearray:
@@ -347,7 +346,6 @@ class Http11:
     def _fail(self, message: str, status: int) -> None:
         """Remember why nothing more of the body, or from behind it, can be trusted."""
         self._broken = (message, status)
-        self.stop_waiting()
 
     def _parse(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         assert self._parser is not None
