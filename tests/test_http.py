@@ -307,7 +307,8 @@ async def test_a_handler_may_answer_a_broken_body_itself(connect: Connect) -> No
 
     client = await connect(Server(on_request))
     await client.send(get(method="POST", fields=CHUNKED) + b"nonsense\r\n" + get())
-    assert (await client.reply()).status == 422
+    reply = await client.reply()
+    assert (reply.status, reply.closes) == (422, True)
     assert await client.rest() == b""
 
 

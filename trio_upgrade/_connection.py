@@ -264,6 +264,7 @@ class Connection:
         return (
             request.wants_close
             or self._serving.shutting_down
+            or http.body_broken
             or (http.client_waits and not http.body_ended)
             or http.length_left > self._handlers.limits.max_drain
         )

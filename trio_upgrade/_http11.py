@@ -211,6 +211,11 @@ class Http11:
         """How many bytes of a body with a Content-Length are still unread; 0 for a chunked one."""
         return self._length_left
 
+    @property
+    def body_broken(self) -> bool:
+        """Nothing more of the body can be trusted, nor what comes behind it."""
+        return self._broken is not None
+
     def check_length(self) -> None:
         """Refuse a body that says beforehand that it is too large.
 
