@@ -57,14 +57,17 @@ class Serving(Protocol):
     @property
     def server(self) -> Server:
         """The server whose connections these are."""
+        ...
 
     @property
     def deadlines(self) -> Deadlines:
         """Times the waits of these connections."""
+        ...
 
     @property
     def shutting_down(self) -> bool:
         """The server takes no new requests."""
+        ...
 
 
 class Connection:

@@ -23,6 +23,7 @@ class Waiter(Protocol):
 
     def expire(self) -> None:
         """End the wait, now that its deadline has passed. Must not block."""
+        ...
 
 
 class Deadlines:

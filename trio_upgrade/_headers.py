@@ -74,7 +74,7 @@ def encode_fields(fields: FieldsArgument) -> list[tuple[bytes, bytes]]:
         or a character outside latin-1, or begins or ends with white space; or the field frames
         the message, which is done here.
     """
-    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    pairs: Iterable[tuple[str | bytes, str | bytes]] = fields.items() if isinstance(fields, Mapping) else fields
     encoded = []
     for name, value in pairs:
         raw_name = name.encode("latin-1") if isinstance(name, str) else bytes(name)
