@@ -5,7 +5,9 @@ httpcore makes the request; with the 101 it hands over the connection.
 
 import argparse
 import os
+import signal
 import sys
+from collections.abc import AsyncIterator
 from functools import partial
 from urllib.parse import urlencode
 
@@ -22,6 +24,22 @@ STDIN = 0
 
 class Failure(Exception):
     """Why there is no chat, in one line."""
+
+
+async def chat_until_interrupted(host: str, port: int, wishes: dict[str, str]) -> None:
+    """`chat`, and Ctrl-C closes the connection: that is a way to leave."""
+    # A KeyboardInterrupt could come up in code that drops it; a signal that is waited for cannot.
+    with trio.open_signal_receiver(signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(leave_at, signals, nursery.cancel_scope)
+            await chat(host, port, wishes)
+            nursery.cancel_scope.cancel()
+
+
+async def leave_at(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
+    print()
+    scope.cancel()
 
 
 async def chat(host: str, port: int, wishes: dict[str, str]) -> None:
@@ -101,9 +119,7 @@ def main() -> None:
     wishes = {wish: value for wish in ("name", "room") if (value := getattr(args, wish)) is not None}
     problem = None
     try:
-        trio.run(chat, args.host, args.port, wishes)
-    except* KeyboardInterrupt:
-        print()  # the connection is closed: that is a way to leave
+        trio.run(chat_until_interrupted, args.host, args.port, wishes)
     except* Failure as failures:
         problem = f"line_chat_client: {failures.exceptions[0]}"
     sys.exit(problem)

@@ -12,6 +12,7 @@ There is no password on it: whoever reaches the server reaches its target.
 
 import argparse
 import contextlib
+import signal
 import socket
 import struct
 import sys
@@ -138,11 +139,15 @@ async def carry(via: Address, stream: trio.SocketStream) -> None:
 
 
 async def run_client(port: int, via: Address) -> None:
-    """Listen on a local port, and carry each connection through the server at `via`."""
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(partial(trio.serve_tcp, partial(carry, via), port, host="127.0.0.1"))
-        port = listeners[0].socket.getsockname()[1]
-        print(f"Listening on 127.0.0.1:{port}, through {via[0]}:{via[1]} (Ctrl-C to stop)", flush=True)
+    """Listen on a local port, and carry each connection through the server at `via`, until Ctrl-C."""
+    # A KeyboardInterrupt could come up in code that drops it; a signal that is waited for cannot.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(partial(trio.serve_tcp, partial(carry, via), port, host="127.0.0.1"))
+            port = listeners[0].socket.getsockname()[1]
+            print(f"Listening on 127.0.0.1:{port}, through {via[0]}:{via[1]} (Ctrl-C to stop)", flush=True)
+            await anext(signals)
+            nursery.cancel_scope.cancel()
 
 
 def address(text: str) -> Address:
@@ -170,8 +175,6 @@ def main() -> None:
             trio_upgrade.run(make_server(args.target), args.port, host=args.host)
         else:
             trio.run(run_client, args.listen, args.via)
-    except* KeyboardInterrupt:
-        pass
     except* OSError as errors:
         problem = f"tunnel: cannot listen: {errors.exceptions[0]}"
     sys.exit(problem)

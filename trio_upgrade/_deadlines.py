@@ -1,6 +1,6 @@
 """The waits for a request's head, timed by one task for all connections.
 
-A cancel scope for each wait would cost a tenth of a small request. So a connection only notes when
+A cancel scope for each wait would cost every small request. So a connection only notes when
 its wait ends, and one task of the serving looks at those notes when the earliest of them is due.
 """
 
