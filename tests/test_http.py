@@ -401,7 +401,10 @@ def test_headers_that_cannot_be_sent_are_an_error(headers: list[tuple[str, str]]
 
 def test_content_types() -> None:
     assert Response(200, "é").headers == (("Content-Type", "text/plain; charset=utf-8"),)
-    assert Response(200, "<p>", content_type="text/html").headers == (("Content-Type", "text/html"),)
+    assert Response(200, "<p>", content_type="text/html").headers == (("Content-Type", "text/html; charset=utf-8"),)
+    assert Response(200, "p", content_type="text/css; Charset=x").headers == (("Content-Type", "text/css; Charset=x"),)
+    assert Response(200, "{}", content_type="application/json").headers == (("Content-Type", "application/json"),)
+    assert Response(200, b"<p>", content_type="text/html").headers == (("Content-Type", "text/html"),)
     assert Response(200, "<p>", {"content-type": "text/html"}).headers == (("content-type", "text/html"),)
     assert Response(200, b"x").headers == ()
     assert Response(200, b"x", [(b"X-Raw", b"caf\xe9")]).headers == (("X-Raw", "café"),)

@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import h11
 import trio
@@ -35,6 +35,8 @@ __all__ = ["Connection", "Handlers", "RequestHandler", "ShouldUpgrade", "Upgrade
 RequestHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
 UpgradeHandler: TypeAlias = Callable[[Request, trio.abc.Stream], Awaitable[Response | None]]
 ShouldUpgrade: TypeAlias = Callable[[Request], bool | Awaitable[bool]]
+
+T = TypeVar("T")
 
 logger = logging.getLogger("trio_upgrade")
 
@@ -228,7 +230,7 @@ class Connection:
     async def _respond(self, request: Request) -> bool:
         request._attach(Body(self._http))
         try:
-            response = await self._handlers.on_request(request)
+            response = await called(self._handlers.on_request(request), "on_request")
             if not isinstance(response, Response):
                 raise TypeError(f"on_request returned {response!r}, not a Response")
         except BaseException as exc:
@@ -334,7 +336,7 @@ class Connection:
         request._attach(Body(self._http), stream)
         self._serving.deadlines.waiters.discard(self)
         try:
-            response = await handler(request, stream)
+            response = await called(handler(request, stream), "the upgrade handler")
             self._check_returned(request, stream, response)
         except BaseException as exc:
             stream.mark_closed()
@@ -391,6 +393,13 @@ class Connection:
             level = logging.DEBUG if peers else logging.ERROR
             logger.log(level, "%r: the handler raised", request, exc_info=handled)
         return others
+
+
+def called(answer: Awaitable[T], what: str) -> Awaitable[T]:
+    """What a handler's call gave, if that can be awaited."""
+    if not inspect.isawaitable(answer):
+        raise TypeError(f"{what} must be an async function, but its call returned {answer!r}")
+    return answer
 
 
 def plain(status: int, text: str, headers: list[tuple[str, str]] | None = None) -> Response:

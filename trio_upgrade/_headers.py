@@ -70,6 +70,7 @@ def encode_fields(fields: FieldsArgument) -> list[tuple[bytes, bytes]]:
     """Check the fields of a message that we send.
 
     Raises:
+      TypeError: a name or a value is neither str nor bytes.
       ValueError: a name is not a token; a value holds CR, LF, NUL or another control character,
         or a character outside latin-1, or begins or ends with white space; or the field frames
         the message, which is done here.
@@ -77,8 +78,7 @@ def encode_fields(fields: FieldsArgument) -> list[tuple[bytes, bytes]]:
     pairs: Iterable[tuple[str | bytes, str | bytes]] = fields.items() if isinstance(fields, Mapping) else fields
     encoded = []
     for name, value in pairs:
-        raw_name = name.encode("latin-1") if isinstance(name, str) else bytes(name)
-        raw_value = value.encode("latin-1") if isinstance(value, str) else bytes(value)
+        raw_name, raw_value = _encode(name, "the name of a field"), _encode(value, f"the value of {name!r}")
         if not NAME.fullmatch(raw_name):
             raise ValueError(f"not a field name: {name!r}")
         if not VALUE.fullmatch(raw_value):
@@ -87,3 +87,14 @@ def encode_fields(fields: FieldsArgument) -> list[tuple[bytes, bytes]]:
             raise ValueError("Transfer-Encoding is chosen by the server, not by a handler")
         encoded.append((raw_name, raw_value))
     return encoded
+
+
+def _encode(text: object, what: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is a str or bytes, not {text!r}")
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} has a character that is not in latin-1") from None

@@ -30,7 +30,8 @@ class Limits:
       max_header_size: of a request's head, of one chunk's line, and of a trailer section. Then 431
         for a head or trailer, 400 for a chunk's line.
       max_headers: how many fields a head or a trailer section may have. Then 431.
-      max_body_size: of a request's body, with the overhead of its chunks. Then 413. May be None.
+      max_body_size: of a request's body, with the overhead of its chunks. Then 413. May be None;
+        `Body.read` has a limit of its own.
       max_drain: how much of a body that the handler did not read is read and thrown away so that
         the connection can be kept. A longer rest closes the connection.
 

@@ -16,7 +16,7 @@ from trio.lowlevel import checkpoint
 
 from ._socket_transport import SocketTransport, set_options
 
-__all__ = ["Take", "accept_from", "close_now", "open_unix_listener"]
+__all__ = ["Take", "accept_from", "close_now", "open_tcp_listeners", "open_unix_listener"]
 
 Take: TypeAlias = Callable[[trio.abc.Stream], None]
 
@@ -128,6 +128,22 @@ async def close_now(listener: trio.abc.AsyncResource) -> None:
 def _has_queued(listener: trio.abc.Listener[Any]) -> bool:
     below = getattr(listener, "transport_listener", listener)
     return isinstance(below, trio.SocketListener) and below.socket.is_readable()
+
+
+async def open_tcp_listeners(port: int, host: str | bytes | None, backlog: int | None) -> list[trio.SocketListener]:
+    """Like trio's; says which address an error is about, and refuses ports that the system would wrap around.
+
+    Raises:
+      OSError: the port is taken, or the address is not this machine's.
+      ValueError: no port has this number.
+    """
+    if isinstance(port, int) and not 0 <= port <= 65535:
+        raise ValueError(f"a port is a number from 0 to 65535, not {port}")
+    try:
+        return await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    except OSError as exc:
+        exc.add_note(f"(while opening port {port} of {'every address' if host is None else repr(host)} to listen)")
+        raise
 
 
 @contextlib.asynccontextmanager

@@ -38,12 +38,13 @@ class Response:
         the client is gone. It is asked for its next item when the transport has taken the last.
       headers: pairs of a name and a value, or a mapping. With a `Content-Length`, an async
         iterable is sent unchunked, and has to have that length.
-      content_type: `text/plain; charset=utf-8` by default for a str.
+      content_type: `text/plain` by default for a str. With a str, another text type, too, says
+        `charset=utf-8` where it names no charset.
 
     Raises:
       ValueError: the status is below 200 or over 999; a field has CR, LF, NUL or another character
         that it must not have; or the `Content-Length` is not that of the bytes.
-      TypeError: the content is nothing of the kind.
+      TypeError: the status, a field or the content is nothing of the kind.
     """
 
     __slots__ = ("_content", "_given", "_head", "_headers", "_length", "_names", "_status", "asks_to_close")
@@ -56,12 +57,16 @@ class Response:
         *,
         content_type: str | None = None,
     ) -> None:
+        if not isinstance(status, int):
+            raise TypeError(f"the status of a response is an int, not {status!r}: Response(200, content)?")
         if not 200 <= status <= 999:
             raise ValueError(f"the status of a response is from 200 to 999, not {status!r}")
         fields = encode_fields(headers)
         names = {name.lower() for name, _ in fields}
         if content_type is None and isinstance(content, str) and b"content-type" not in names:
-            content_type = "text/plain; charset=utf-8"
+            content_type = "text/plain"
+        if content_type and isinstance(content, str) and content_type.startswith("text/"):
+            content_type += "" if "charset" in content_type.lower() else "; charset=utf-8"
         if content_type is not None:
             if b"content-type" in names:
                 raise ValueError("the content type is given twice")

@@ -41,7 +41,10 @@ def run(
 
     Raises:
       OSError: the port is taken, or the address is not this machine's.
+      TypeError, ValueError: an argument is none of its kind.
     """
+    if not isinstance(server, Server):
+        raise TypeError(f"run takes a trio_upgrade.Server, not {server!r}: run(Server(on_request))?")
     try:
         trio.run(_serve_until_signalled, server, port, host, ssl_context, grace, on_listening or _print_urls)
     except BaseExceptionGroup as group:

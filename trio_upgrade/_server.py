@@ -16,7 +16,7 @@ import trio
 from ._connection import Connection, Handlers, RequestHandler, ShouldUpgrade, UpgradeHandler
 from ._deadlines import Deadlines
 from ._limits import Limits
-from ._listeners import accept_from, close_now, open_unix_listener
+from ._listeners import accept_from, close_now, open_tcp_listeners, open_unix_listener
 from ._proxies import TrustedProxies
 from ._request import Request
 from ._response import Response
@@ -40,16 +40,21 @@ class Server:
     again after a shutdown.
 
     Args:
-      on_request: answers ordinary requests; without it they get 404.
-      on_upgrade: gets the upgrade requests that are accepted, with the upgraded stream. Without
-        it an upgrade request is an ordinary request.
-      should_upgrade: decides which upgrade requests are accepted, on their head alone; plain or
-        async, called once for each. Without it, and with `on_upgrade`, all are. A request that is
-        accepted while there is no `on_upgrade` is closed at once.
-      on_connect: gets CONNECT requests; without it they get 405.
+      on_request: `async (request) -> Response`, answers ordinary requests; without it they get 404.
+      on_upgrade: `async (request, stream) -> Response | None`, gets the upgrade requests that are
+        accepted, with the upgraded stream. Without it, and without `should_upgrade`, an upgrade
+        request is an ordinary request.
+      should_upgrade: `(request) -> bool`, plain or async, decides which upgrade requests are
+        accepted, on their head alone, once for each. Without it, and with `on_upgrade`, all are. A
+        request that is accepted while there is no `on_upgrade` is closed at once.
+      on_connect: as `on_upgrade`, gets CONNECT requests; without it they get 405.
       limits: bounds on time and size.
       trusted_proxies: the networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are
         believed, and "unix" for those that connect through a Unix socket.
+
+    Raises:
+      TypeError: a handler cannot be called, or `limits` are no `Limits`.
+      ValueError: a trusted proxy is no network.
 
     The behaviour is that of the 'upgrade' event of Node's `http.Server` (Node 26, with
     `shouldUpgradeCallback`).
@@ -65,6 +70,16 @@ class Server:
         limits: Limits | None = None,
         trusted_proxies: Iterable[str] = (),
     ) -> None:
+        for name, handler in [
+            ("on_request", on_request),
+            ("on_upgrade", on_upgrade),
+            ("should_upgrade", should_upgrade),
+            ("on_connect", on_connect),
+        ]:
+            if handler is not None and not callable(handler):
+                raise TypeError(f"{name} must be a function, not {handler!r}")
+        if limits is not None and not isinstance(limits, Limits):
+            raise TypeError(f"limits must be a trio_upgrade.Limits, not {limits!r}")
         self._handlers = Handlers(
             on_request=on_request or not_found,
             on_upgrade=on_upgrade,
@@ -105,9 +120,10 @@ class Server:
         Raises:
           OSError: the port is taken, or the address is not this machine's.
           RuntimeError: the server is shutting down.
+          ValueError: no port has this number.
         """
         with self._register() as serving:
-            listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+            listeners = await open_tcp_listeners(port, host, backlog)
             await serving.run(listeners, task_status)
 
     async def serve_ssl_over_tcp(
@@ -127,8 +143,10 @@ class Server:
         Args and Raises:
           As of `serve_tcp`, and `ssl_context` with the server's certificate.
         """
+        if not isinstance(ssl_context, ssl.SSLContext):
+            raise TypeError(f"ssl_context must be an ssl.SSLContext, not {ssl_context!r}")
         with self._register() as serving:
-            listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+            listeners = await open_tcp_listeners(port, host, backlog)
             await serving.run(listeners, task_status, ssl_context)
 
     async def serve_unix(
@@ -262,7 +280,9 @@ class Server:
           grace: after so many seconds, what is left is cancelled. A later call can only shorten it.
 
         Raises:
-          RuntimeError: called by a handler, or another task of the serving: it would wait for itself.
+          RuntimeError: called by a handler, or another task of the serving: it would wait for
+            itself. A handler starts it in a task outside: in a nursery of the program's, or with
+            `trio.lowlevel.spawn_system_task(server.shutdown, grace)`.
           ValueError: `grace` is negative.
 
         Cancelled, it stops waiting; the shutdown goes on.
@@ -270,7 +290,10 @@ class Server:
         if not grace >= 0:
             raise ValueError(f"grace is a number of seconds, not {grace!r}")
         if self._serving_of_this_task() is not None:
-            raise RuntimeError("a handler cannot wait for the shutdown that waits for it: call it in a task outside")
+            raise RuntimeError(
+                "a handler cannot wait for the shutdown that waits for it: call it in a task outside, "
+                "such as trio.lowlevel.spawn_system_task(server.shutdown, grace)"
+            )
         if self._servings:
             deadline = trio.current_time() + grace
             self._shutting_down.set()
