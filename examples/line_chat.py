@@ -286,7 +286,7 @@ PAGE = """\
 <title>Line chat</title>
 <style>
   body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem }}
-  pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .75rem 1rem; border: 1px solid; border-radius: .4rem }}
+  pre {{ white-space: pre-wrap; overflow-wrap: anywhere; padding: .8rem; border: 1px solid; border-radius: .4rem }}
 </style>
 <h1>Line chat</h1>
 <p>People talk here, but not in a browser: the chat is lines of text over <code>Upgrade: {protocol}</code>.</p>
