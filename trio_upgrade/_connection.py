@@ -187,9 +187,7 @@ class Connection:
         while (head := http.next_head()) is None:
             if self._expired and begun:
                 raise ProtocolError("the request's head did not arrive in time", status=408)
-            # Whatever was to end the last wait came too late, if bytes have come.
-            self._expired = False
-            self._transport.clear_interrupt()
+            self._expired = False  # if bytes have come, it was not for them
             begun = http.has_bytes
             self._note_deadline()
             self.idle = not begun
@@ -199,7 +197,7 @@ class Connection:
                 more = await http.fill()
             except trio.WouldBlock:
                 if begun:
-                    continue
+                    continue  # its time is up, or this was to end an earlier wait
                 return None
             except trio.BrokenResourceError:
                 return None
