@@ -164,6 +164,13 @@ async def open_client(listener: trio.SocketListener) -> Client:
     return Client(await trio.testing.open_stream_to_socket_listener(listener))
 
 
+def reset(client: Client) -> None:
+    """Close with a reset instead of an orderly end."""
+    assert isinstance(client.stream, trio.SocketStream)
+    client.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.stream.socket.close()
+
+
 async def okay(request: Request) -> Response:
     """An ordinary handler."""
     return Response(200, f"okay {request.path}\n")

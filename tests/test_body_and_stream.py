@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from trio_upgrade import ProtocolError, Request, Server
 from trio_upgrade._transport import SocketTransport
 
-from .support import Client, Connect, chunked, connect_memory, cuts, echo, get, okay, upgrade
+from .support import Client, Connect, chunked, connect_memory, cuts, echo, get, okay, reset, upgrade
 
 BEHIND = b"\r\n0\r\n\r\nfirst bytes"  # looks like the end of a chunked body, and is not
 LARGE = bytes(range(256)) * 1200  # 300 KB: more than the receive size, and than a socket's buffer holds
@@ -258,13 +258,6 @@ async def test_a_peer_that_resets_in_the_middle_of_the_body(connect_tcp: Connect
     await started.wait()
     reset(client)
     await done.wait()
-
-
-def reset(client: Client) -> None:
-    """Close with a reset instead of an orderly end."""
-    assert isinstance(client.stream, trio.SocketStream)
-    client.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    client.stream.socket.close()
 
 
 async def test_a_broken_body_of_an_unanswered_upgrade_is_answered_with_400(

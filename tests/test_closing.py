@@ -10,7 +10,7 @@ import trio.testing
 
 from trio_upgrade import Limits, Request, Response, Server
 
-from .support import Client, Connect, echo, get, okay, open_client, serving, upgrade
+from .support import Client, Connect, echo, get, okay, open_client, reset, serving, upgrade
 
 Logged = Callable[[], list[str]]
 
@@ -186,12 +186,6 @@ async def test_a_cancelled_aclose_closes_at_once(connect: Connect) -> None:
 
 
 # ---- peers that fail
-
-
-def reset(client: Client) -> None:
-    assert isinstance(client.stream, trio.SocketStream)
-    client.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    client.stream.socket.close()
 
 
 async def test_a_peer_that_resets_breaks_the_stream(connect_tcp: Connect, logged: Logged) -> None:
