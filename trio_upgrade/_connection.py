@@ -376,7 +376,7 @@ class Connection:
 
     def _is_peers(self, exc: BaseException, kind: type[ConnectionBroken]) -> bool:
         """This was the fault of this connection's peer."""
-        return isinstance(exc, kind) and exc.transport is self._transport
+        return isinstance(exc, kind) and exc.transport in (self._transport, self._transport.stream)
 
     def _log(self, request: Request, exc: BaseException) -> BaseException | None:
         """Log the exceptions in `exc`, and return what is no `Exception`: that ends the task."""
@@ -408,4 +408,4 @@ def plain(status: int, text: str, headers: list[tuple[str, str]] | None = None) 
 def refusal(exc: BaseException) -> Response:
     """What tells a client that it broke the protocol."""
     assert isinstance(exc, ProtocolError)
-    return plain(exc.status, str(exc))
+    return plain(exc.status, str(exc), list(exc.headers))

@@ -27,7 +27,10 @@ class ProtocolError(ConnectionBroken):
     Attributes:
       status: the response status that tells the client, if one can still be sent:
         400, 408, 413, 431, 501 or 505.
+      headers: fields of that response, as pairs of str.
     """
+
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, message: str, transport: object = None, *, status: int = 400) -> None:
         super().__init__(message, transport)

@@ -167,6 +167,15 @@ class UpgradedStream(trio.abc.Stream):
         await self._transport.finish(self._limits.linger_timeout)
         await checkpoint()
 
+    def hand_over(self) -> UpgradedStream:
+        """The same stream for a protocol that takes it over; this one is closed for whoever else has it."""
+        heir = type(self)(self._http, self._transport, self._limits)
+        heir._receiving_live = self._receiving_live
+        heir._sending_live = self._sending_live
+        heir.was_written = self.was_written
+        self.mark_closed()
+        return heir
+
     def mark_closed(self) -> None:
         """Let every later operation raise `trio.ClosedResourceError`."""
         self._closed = True

@@ -1,0 +1,56 @@
+"""How a WebSocket ends: close codes and what carries them (RFC 6455 section 7.4)."""
+
+from __future__ import annotations
+
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close, CloseCode
+
+from .._exceptions import ConnectionBroken
+from ._frames import Violation
+
+__all__ = ["ORDERLY", "ConnectionClosed", "close_payload", "parse_close"]
+
+ORDERLY = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD)
+
+
+class ConnectionClosed(ConnectionBroken):
+    """The WebSocket is closed, and not in the way that ends an iteration.
+
+    Attributes:
+      code: the close code (RFC 6455 section 7.4); 1006 where the peer vanished without one.
+      reason: what the close frame said, or what happened.
+    """
+
+    def __init__(self, code: int, reason: str, transport: object = None) -> None:
+        super().__init__(f"the WebSocket is closed: {Close(code, reason)}", transport)
+        self.code = code
+        self.reason = reason
+
+
+def close_payload(code: int, reason: str) -> bytes:
+    """The payload of a close frame (RFC 6455 section 5.5.1).
+
+    Raises:
+      ValueError: no close frame can say so.
+    """
+    try:
+        payload = Close(code, reason).serialize()
+    except ProtocolError:
+        raise ValueError(f"no close frame may have the code {code!r}") from None
+    if len(payload) > 125:
+        raise ValueError("the reason of a close has at most 123 bytes in UTF-8")
+    return payload
+
+
+def parse_close(payload: bytes) -> Close:
+    """The code and the reason of a close frame.
+
+    Raises:
+      Violation: it has none that a close frame may have.
+    """
+    try:
+        return Close.parse(payload)
+    except ProtocolError as exc:
+        raise Violation(CloseCode.PROTOCOL_ERROR, str(exc)) from exc
+    except UnicodeDecodeError as exc:
+        raise Violation(CloseCode.INVALID_DATA, "a close reason that is not UTF-8") from exc

@@ -1,0 +1,328 @@
+"""The frames of RFC 6455: bytes in, messages and control frames out; and the other way round.
+
+One frame is parsed at a time, when it is asked for. So a violation shows only when everything in
+front of it was taken, and a flood is never parsed further ahead than somebody wants.
+
+Masks, close payloads and permessage-deflate are those of the `websockets` package. No I/O here.
+"""
+
+from __future__ import annotations
+
+import codecs
+from enum import Enum
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.extensions.permessage_deflate import PerMessageDeflate
+from websockets.frames import CloseCode, Frame, Opcode
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # where the package has no compiled part
+    from websockets.utils import apply_mask
+
+__all__ = ["NEED_DATA", "Control", "Incoming", "Violation", "encode_frame", "encode_message"]
+
+# Section 5.2: the first byte of a frame is FIN, three reserved bits, and the opcode.
+FIN = 0x80
+RESERVED = 0x70
+COMPRESSED = 0x40  # RSV1, on the first frame of a message that permessage-deflate compressed (RFC 7692 section 6)
+CONTROL = 0x08
+MASKED = 0x80
+WHOLE_TEXT = FIN | Opcode.TEXT
+WHOLE_BINARY = FIN | Opcode.BINARY
+OPCODES = frozenset(Opcode)
+MIN_COMPRESSED = 64  # bytes; a shorter message seldom gets any shorter
+
+Utf8Decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class NeedData(Enum):
+    """What `Incoming.next` returns when more bytes must be fed first."""
+
+    NEED_DATA = "NEED_DATA"
+
+
+NEED_DATA: Final = NeedData.NEED_DATA
+
+
+class Control(NamedTuple):
+    """A ping, a pong or a close."""
+
+    opcode: Opcode
+    payload: bytes
+
+
+class Violation(Exception):
+    """The peer broke the protocol, and the connection fails with this close code (section 7.1.7)."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+Event: TypeAlias = str | bytes | Control | Literal[NeedData.NEED_DATA] | None
+
+
+class Message:
+    """A message of which not everything is there yet."""
+
+    __slots__ = ("compressed", "data", "decoder")
+
+    def __init__(self, first: int) -> None:
+        self.compressed = bool(first & COMPRESSED)
+        self.decoder = Utf8Decoder() if first & 0x0F == Opcode.TEXT else None
+        self.data = bytearray()
+
+    def add(self, data: bytes, final: bool = False) -> None:
+        """Add a part; text is checked as it comes (section 8.1)."""
+        self.data += data
+        if self.decoder is not None:
+            try:
+                self.decoder.decode(data, final)
+            except UnicodeDecodeError as exc:
+                raise invalid_text(exc) from exc
+
+    def finish(self) -> str | bytes:
+        """The whole message."""
+        if self.decoder is None:
+            return bytes(self.data)
+        self.add(b"", final=True)
+        return self.data.decode()
+
+
+class PartialFrame:
+    """A frame whose header is known, and whose payload has not arrived in full."""
+
+    __slots__ = ("first", "key", "missing", "payload")
+
+    def __init__(self, first: int, key: bytes, missing: int) -> None:
+        self.first = first
+        self.key = key
+        self.missing = missing
+        self.payload = bytearray()  # of a frame that can be used only when it is whole
+
+    def unmask(self, data: bytes) -> bytes:
+        """The next part of the payload, in clear."""
+        self.missing -= len(data)
+        plain = apply_mask(data, self.key)
+        shift = len(data) % 4
+        self.key = self.key[shift:] + self.key[:shift]
+        return plain
+
+
+class Incoming:
+    """Turns the bytes of a client into messages and control frames.
+
+    Args:
+      max_size: how many bytes a message may have, inflated.
+      deflate: how its messages may be compressed, if that was negotiated.
+
+    Attributes:
+      pending: `next` may have something without more bytes.
+    """
+
+    __slots__ = ("_at", "_data", "_deflate", "_frame", "_max_size", "_message", "pending")
+
+    def __init__(self, max_size: int, deflate: PerMessageDeflate | None = None) -> None:
+        self._max_size = max_size
+        self._deflate = deflate
+        self._data = b""
+        self._at = 0
+        self._frame: PartialFrame | None = None
+        self._message: Message | None = None
+        self.pending = False
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that have arrived."""
+        # What is left here is the begin of a header, or what nobody has asked for yet.
+        self._data = self._data[self._at :] + data if self._data else data
+        self._at = 0
+        self.pending = True
+
+    def clear(self) -> None:
+        """Forget all that was fed: nothing will be asked for any more."""
+        self._skip_to(len(self._data))
+        self._frame = self._message = None
+
+    def _skip_to(self, at: int) -> None:
+        if at == len(self._data):
+            self._data = b""
+            self._at = 0
+            self.pending = False
+        else:
+            self._at = at
+
+    def next(self) -> Event:
+        """Parse one frame.
+
+        Returns:
+          A message that is complete; a control frame; None for a frame that completes nothing;
+          or NEED_DATA.
+
+        Raises:
+          Violation: the peer broke the protocol.
+        """
+        if self._frame is not None:
+            return self._continue(self._frame)
+        data, at = self._data, self._at
+        available = len(data) - at
+        if available < 2:
+            self.pending = False
+            return NEED_DATA
+        first = data[at]
+        if self._message is not None or (first != WHOLE_BINARY and first != WHOLE_TEXT):
+            self._check_first(first)
+        second = data[at + 1]
+        if not second & MASKED:
+            raise violation("a client must mask its frames")
+        length = second & 0x7F
+        header = 6
+        if length > 125:
+            header = 8 if length == 126 else 14
+            if available >= header - 4:
+                length = extended_length(first, data[at + 2 : at + header - 4])
+        if available < header:
+            self.pending = False
+            return NEED_DATA
+        if length > 125:
+            self._check_size(length)
+        begin = at + header
+        end = begin + length
+        key = data[begin - 4 : begin]
+        if end <= len(data):
+            payload = apply_mask(data[begin:end], key)
+            self._skip_to(end)
+            return self._finish(first, payload)
+        self._frame = PartialFrame(first, key, length)
+        self._at = begin
+        if not first & CONTROL and self._message is None:
+            self._message = Message(first)
+        return self._continue(self._frame)
+
+    def _check_first(self, first: int) -> None:
+        """Check the first byte of a frame (sections 5.2, 5.4 and 5.5; RFC 7692 section 6)."""
+        opcode = first & 0x0F
+        if opcode not in OPCODES:
+            raise violation(f"there is no opcode {opcode}")
+        is_data = opcode in (Opcode.TEXT, Opcode.BINARY)
+        reserved = first & RESERVED
+        if reserved and not (reserved == COMPRESSED and is_data and self._deflate is not None):
+            raise violation("reserved bits must be 0")
+        if opcode & CONTROL:
+            if not first & FIN:
+                raise violation("a control frame cannot be fragmented")
+        elif is_data and self._message is not None:
+            raise violation("a new message inside a fragmented one")
+        elif not is_data and self._message is None:
+            raise violation("a continuation of no message")
+
+    def _check_size(self, length: int) -> None:
+        so_far = 0 if self._message is None else len(self._message.data)
+        if length > self._max_size - so_far:
+            raise self._too_big()
+
+    def _too_big(self) -> Violation:
+        return Violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._max_size} bytes")
+
+    def _continue(self, frame: PartialFrame) -> Event:
+        """Take what has arrived of an incomplete payload."""
+        end = min(self._at + frame.missing, len(self._data))
+        plain = frame.unmask(self._data[self._at : end])
+        self._skip_to(end)
+        message = self._message
+        if frame.first & CONTROL or message is None or message.compressed:
+            frame.payload += plain
+            plain = b""
+        else:
+            message.add(plain)
+        if frame.missing:
+            self.pending = False
+            return NEED_DATA
+        self._frame = None
+        return self._finish(frame.first, bytes(frame.payload))
+
+    def _finish(self, first: int, payload: bytes) -> Event:
+        """The payload of a frame is there; of uncompressed data, what was not added to its message yet."""
+        if first & CONTROL:
+            return Control(Opcode(first & 0x0F), payload)
+        message = self._message
+        if message is None:
+            if first == WHOLE_BINARY:
+                self._check_size(len(payload))
+                return payload
+            if first == WHOLE_TEXT:
+                self._check_size(len(payload))
+                try:
+                    return payload.decode()
+                except UnicodeDecodeError as exc:
+                    raise invalid_text(exc) from exc
+            message = self._message = Message(first)
+        if message.compressed:
+            payload = self._inflate(first, payload, self._max_size - len(message.data))
+        if len(payload) > self._max_size - len(message.data):
+            raise self._too_big()
+        message.add(payload)
+        if not first & FIN:
+            return None
+        self._message = None
+        return message.finish()
+
+    def _inflate(self, first: int, payload: bytes, max_size: int) -> bytes:
+        assert self._deflate is not None
+        frame = Frame(Opcode(first & 0x0F), payload, bool(first & FIN), rsv1=bool(first & COMPRESSED))
+        try:
+            return bytes(self._deflate.decode(frame, max_size=max_size).data)
+        except PayloadTooBig:
+            raise self._too_big() from None
+        except ProtocolError as exc:
+            raise violation("the compressed data is malformed") from exc
+
+
+def extended_length(first: int, octets: bytes) -> int:
+    """A payload length of 2 or 8 bytes (section 5.2)."""
+    if first & CONTROL:
+        raise violation("a control frame has at most 125 bytes")
+    length = int.from_bytes(octets)
+    if length < 126 or (len(octets) == 8 and length < 65536):
+        raise violation("a length must take the fewest bytes that hold it")
+    if length >> 63:
+        raise violation("a length has 63 bits")
+    return length
+
+
+def violation(reason: str) -> Violation:
+    return Violation(CloseCode.PROTOCOL_ERROR, reason)
+
+
+def invalid_text(exc: UnicodeDecodeError) -> Violation:
+    return Violation(CloseCode.INVALID_DATA, f"text that is not UTF-8: {exc.reason}")
+
+
+def encode_frame(first: int, payload: bytes) -> bytes:
+    """A frame of a server; `first` is its first byte."""
+    length = len(payload)
+    if length < 126:
+        return b"%c%c%b" % (first, length, payload)
+    if length < 65536:
+        return b"%c\x7e%b%b" % (first, length.to_bytes(2), payload)
+    return b"%c\x7f%b%b" % (first, length.to_bytes(8), payload)
+
+
+def encode_message(message: object, deflate: PerMessageDeflate | None = None) -> bytes:
+    """A message as one frame, compressed if that was negotiated and it is not very short.
+
+    Raises:
+      TypeError: it is neither str nor bytes-like.
+    """
+    if isinstance(message, str):
+        opcode, payload = Opcode.TEXT, message.encode()
+    elif isinstance(message, bytes | bytearray | memoryview):
+        opcode, payload = Opcode.BINARY, bytes(message)
+    else:
+        raise TypeError(f"a message is a str or bytes, not {message!r}")
+    if deflate is None or len(payload) < MIN_COMPRESSED:
+        return encode_frame(FIN | opcode, payload)
+    data = deflate.encode(Frame(opcode, payload)).data
+    return encode_frame(FIN | COMPRESSED | opcode, bytes(data))

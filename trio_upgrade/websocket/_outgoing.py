@@ -1,0 +1,167 @@
+"""The sending side of a WebSocket: whole frames, in order, that are never cut by a cancellation.
+
+What the kernel takes at once is sent at once. For the rest, and on streams that have no
+`send_nowait`, a task in the server's nursery sends, only while there is something to be sent.
+
+It knows nothing of what the frames say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+__all__ = ["OVERHEAD", "Outgoing"]
+
+OVERHEAD = 64  # bytes that a buffered message counts besides its own
+PIECE = 65536  # bytes sent at a time: so progress shows while a large message is sent
+
+logger = logging.getLogger("trio_upgrade")
+
+
+class Outgoing:
+    """Frames on their way to one peer.
+
+    Args:
+      stream: where they are sent.
+      nursery: in which the rest is sent.
+      limit: how many bytes may be buffered before `is_full`.
+
+    Attributes:
+      broken: the stream takes no more; frames are dropped from now on.
+      progressed: the peer took something of what was buffered; for its reader to reset.
+    """
+
+    __slots__ = (
+        "_frames",
+        "_limit",
+        "_number",
+        "_nursery",
+        "_send_nowait",
+        "_sending",
+        "_sent",
+        "_size",
+        "_stream",
+        "_waiting",
+        "broken",
+        "progressed",
+    )
+
+    def __init__(self, stream: trio.abc.SendStream, nursery: trio.Nursery, limit: int) -> None:
+        self._stream = stream
+        self._send_nowait: Callable[[bytes], int] | None = getattr(stream, "send_nowait", None)
+        self._nursery = nursery
+        self._limit = limit
+        self._frames: deque[bytes] | None = None  # while there are any
+        self._waiting: trio.lowlevel.ParkingLot | None = None
+        self._size = 0
+        self._number = 0  # of frames that were ever buffered
+        self._sent = 0  # of these
+        self._sending = False
+        self.broken = False
+        self.progressed = False
+
+    @property
+    def is_full(self) -> bool:
+        """No more should be put."""
+        return self._size >= self._limit
+
+    @property
+    def is_empty(self) -> bool:
+        """Everything was handed on."""
+        return not self._sending
+
+    def put(self, frame: bytes) -> bool:
+        """Send a frame, or buffer what is not taken at once. Never waits.
+
+        Returns:
+          True if all of it was taken.
+        """
+        if self.broken:
+            return True
+        if not self._sending:
+            taken = self._offer(frame)
+            if taken == len(frame) or self.broken:
+                return True
+            frame = frame[taken:]
+            self._frames = deque()
+            self._sending = True
+            self._nursery.start_soon(self._send_rest, self._frames)
+        assert self._frames is not None
+        self._frames.append(frame)
+        self._size += len(frame) + OVERHEAD
+        self._number += 1
+        return False
+
+    def _offer(self, frame: bytes) -> int:
+        if self._send_nowait is None:
+            return 0
+        try:
+            return self._send_nowait(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._break()
+            return 0
+
+    async def wait_sent(self) -> None:
+        """Wait until what has been put by now was taken, or the stream broke. Always a checkpoint."""
+        number = self._number
+        await trio.lowlevel.checkpoint()
+        while self._sent < number and not self.broken:
+            await self._wait()
+
+    async def wait_room(self) -> None:
+        """Wait until more may be put, or the stream broke. Always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self.is_full and not self.broken:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        if self._waiting is None:
+            self._waiting = trio.lowlevel.ParkingLot()
+        await self._waiting.park()
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.unpark_all()
+
+    def _break(self) -> None:
+        self.broken = True
+        self._frames = None
+        self._size = 0
+        self._wake()
+
+    async def _send_rest(self, frames: deque[bytes]) -> None:
+        try:
+            while frames and not self.broken:
+                number, data = take(frames)
+                with memoryview(data) as view:
+                    for start in range(0, len(data), PIECE):
+                        with view[start : start + PIECE] as piece:
+                            await self._stream.send_all(piece)
+                        self.progressed = True
+                if not self.broken:
+                    self._sent += number
+                    self._size -= len(data) + number * OVERHEAD
+                    self._wake()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._break()
+        except Exception:
+            logger.exception("sending to a WebSocket failed inside the server; please report this")
+            self._break()
+        finally:
+            self._sending = False
+            self._frames = None
+            self._wake()
+
+
+def take(frames: deque[bytes]) -> tuple[int, bytes]:
+    """The next frames, as many as make a piece: how many, and their bytes."""
+    batch = [frames.popleft()]
+    size = len(batch[0])
+    while frames and size + len(frames[0]) <= PIECE:
+        batch.append(frames.popleft())
+        size += len(batch[-1])
+    return len(batch), b"".join(batch)
