@@ -152,6 +152,7 @@ class Connection:
             return False
         handlers = self._handlers
         request = Request(head, self._transport, handlers.proxies, self._serving.server)
+        del head  # the request has what is wanted of it, maybe for hours
         if request.method == "CONNECT":
             return await self._connect(request)
         try:

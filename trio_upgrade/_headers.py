@@ -31,34 +31,32 @@ class Headers(Mapping[str, str]):
       raw: the fields as they came, as pairs of bytes, in their order and spelling.
     """
 
-    __slots__ = ("_values", "raw")
+    # No index of the names: a handler looks up few of them, and connections that live long keep it.
+    __slots__ = ("raw",)
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         self.raw = tuple(raw)
-        self._values: dict[str, list[str]] | None = None
-
-    def _index(self) -> dict[str, list[str]]:
-        if self._values is None:
-            self._values = {}
-            for name, value in self.raw:
-                self._values.setdefault(name.lower().decode("latin-1"), []).append(value.decode("latin-1"))
-        return self._values
 
     def __getitem__(self, name: str) -> str:
-        return ", ".join(self._index()[name.lower()])
+        values = self.get_list(name)
+        if not values:
+            raise KeyError(name)
+        return ", ".join(values)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._index())
+        return iter(dict.fromkeys(name.lower().decode("latin-1") for name, _ in self.raw))
 
     def __len__(self) -> int:
-        return len(self._index())
+        return len({name.lower() for name, _ in self.raw})
 
     def __repr__(self) -> str:
         return f"<Headers {', '.join(self)}>"  # no values: they hold cookies and passwords
 
     def get_list(self, name: str) -> list[str]:
         """The values of all fields of that name, one an item, in their order."""
-        return list(self._index().get(name.lower(), ()))
+        wanted = name.lower().encode("latin-1", "replace")
+        length = len(wanted)
+        return [value.decode("latin-1") for key, value in self.raw if len(key) == length and key.lower() == wanted]
 
 
 def tokens(value: str) -> list[str]:
