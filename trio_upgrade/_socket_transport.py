@@ -73,6 +73,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
 
     __slots__ = (
         "_closed",
+        "_eof_received",
         "_eof_sent",
         "_evicting",
         "_interrupted",
@@ -91,6 +92,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         self._sending = False
         self._closed = False
         self._evicting = False
+        self._eof_received = False
         self._eof_sent = False
         self._interrupted = False
         self.send_timeout: float | None = None  # how long the peer may take no byte of what is sent
@@ -116,19 +118,22 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         self._receiving = True
         try:
             await checkpoint_if_cancelled()
+            data: bytes | None
             try:
                 data = self.socket.recv(max_bytes)
             except BlockingIOError:
-                pass
+                data = None
             else:
                 await cancel_shielded_checkpoint()
-                return data
-            while True:
+            while data is None:
                 await self._wait_readable()
                 try:
-                    return self.socket.recv(max_bytes)
+                    data = self.socket.recv(max_bytes)
                 except BlockingIOError:
                     pass
+            if not data:
+                self._eof_received = True
+            return data
         except OSError as exc:
             raise self._failure(exc) from exc
         finally:
@@ -253,10 +258,11 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         """
         try:
             await self.evict()
-            with trio.move_on_after(linger), quiet():
-                await self.send_eof()
-                while await self.receive_some():
-                    pass
+            if not self._eof_received:
+                with trio.move_on_after(linger), quiet():
+                    await self.send_eof()
+                    while await self.receive_some():
+                        pass
         finally:
             self.close()
 

@@ -270,14 +270,14 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
             return await self._wait_shut()
         self._shut = trio.Event()
         try:
-            with trio.move_on_after(self._options.close_timeout):
-                self._send_close(code, reason, payload)
-                await self._outgoing.wait_sent()
-                while not self._ended:
-                    await self._discard()
-            await self._stream.aclose()
+            if not self._is_over:
+                with trio.move_on_after(self._options.close_timeout):
+                    self._send_close(code, reason, payload)
+                    await self._outgoing.wait_sent()
+                    while not self._ended:
+                        await self._discard()
         finally:
-            await self._abort()
+            await self._close_stream()
 
     async def _wait_shut(self) -> None:
         await checkpoint()
@@ -301,14 +301,23 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         except Violation:
             self._finish()
 
-    async def _abort(self) -> None:
-        """Close the connection at once, if it is not closed."""
-        self._vanish("the connection was dropped")
-        with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(self._stream)
-        if self._shut is None:
-            self._shut = trio.Event()
-        self._shut.set()
+    @property
+    def _is_over(self) -> bool:
+        """Nothing more will come, and nothing is left to be sent."""
+        return self._ended and self._outgoing.is_empty
+
+    async def _close_stream(self, at_once: bool = False) -> None:
+        """Close the connection: at once also if the peer has not done its part, or this is cancelled."""
+        try:
+            if self._is_over and not at_once:
+                await self._stream.aclose()
+            else:
+                await trio.aclose_forcefully(self._stream)
+        finally:
+            self._vanish("the connection was dropped")
+            if self._shut is None:
+                self._shut = trio.Event()
+            self._shut.set()
 
     async def leave(self, exc: BaseException | None) -> None:
         """End it as its handler has ended: with 1000, with 1011 after an error, at once when cancelled."""
@@ -318,7 +327,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
             await self.aclose(1011)
         else:
             self._closed = True
-            await self._abort()
+            await self._close_stream(at_once=True)
 
     def _send_close(self, code: int, reason: str, payload: bytes) -> None:
         """Send a close frame, unless one was sent."""
@@ -360,13 +369,12 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         if self._shut is not None:
             return
         if now >= self._drop_at:
-            return self._drop()
+            return self._end_unattended(at_once=True)
         if not self._receiving and not self._reading_ahead:
             if not self._away:
                 self._away = True
             elif self._ended:
-                self._shut = trio.Event()
-                self._nursery.start_soon(self._close_unattended)
+                self._end_unattended()
             elif not self._inbox.is_full:
                 self._reading_ahead = True
                 self._nursery.start_soon(self._read_ahead)
@@ -387,11 +395,11 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
                 self._outgoing.put(encode_frame(FIN | Opcode.PING, b""))
             case "drop":
                 self._vanish(f"nothing was heard for {self._options.ping_timeout} seconds after a ping")
-                self._drop()
+                self._end_unattended(at_once=True)
 
-    def _drop(self) -> None:
+    def _end_unattended(self, at_once: bool = False) -> None:
         self._shut = trio.Event()
-        self._nursery.start_soon(self._abort)
+        self._nursery.start_soon(self._close_unattended, at_once)
 
     async def _read_ahead(self) -> None:
         """Read while nobody else does, and for as long as the buffer lasts."""
@@ -422,16 +430,16 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         except Violation as exc:
             self._fail(exc)
 
-    async def _close_unattended(self) -> None:
+    async def _close_unattended(self, at_once: bool) -> None:
         """End the connection of a WebSocket that is closed, while its handler is busy elsewhere."""
         try:
-            with trio.move_on_after(self._options.close_timeout):
-                await self._outgoing.wait_sent()
-            await self._stream.aclose()
+            try:
+                with trio.move_on_after(0 if at_once else self._options.close_timeout):
+                    await self._outgoing.wait_sent()
+            finally:
+                await self._close_stream(at_once)
         except Exception:
             logger.exception("closing %r failed inside the server; please report this", self)
-        finally:
-            await self._abort()
 
     async def _wait_news(self) -> None:
         if self._news is None:
