@@ -51,15 +51,15 @@ def run(folder: Path, *arguments: str) -> str:
 
 
 def test_every_block_names_its_file() -> None:
-    assert README.count("```python") == len(BLOCKS) == 6
+    assert README.count("```python") == len(BLOCKS) == 8
 
 
 def test_the_blocks_type_check(folder: Path) -> None:
     run(folder, "-m", "mypy", "--strict", *sorted(path.name for path in folder.glob("*.py")))
 
 
-def test_the_test_of_the_server_passes(folder: Path) -> None:
-    assert "2 passed" in run(folder, "-m", "pytest", "-q", "-o", "trio_mode=true", "test_server.py")
+def test_the_tests_pass(folder: Path) -> None:
+    assert "3 passed" in run(folder, "-m", "pytest", "-q", "-o", "trio_mode=true", "test_server.py", "test_shout.py")
 
 
 def test_the_embedded_server_runs(folder: Path) -> None:

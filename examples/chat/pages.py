@@ -1,0 +1,72 @@
+"""What the browser loads: the page, its style and its script, from memory."""
+
+import hashlib
+from importlib import resources
+from typing import NamedTuple
+
+from trio_upgrade import Request, Response
+
+__all__ = ["on_request"]
+
+TYPES = {
+    "css": "text/css; charset=utf-8",
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+# Nothing from elsewhere, nothing inline: were a name or a message ever taken for markup, it could do nothing.
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+HEADERS = [
+    ("Content-Security-Policy", POLICY),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+]
+
+
+class Page(NamedTuple):
+    """A file, ready to be sent."""
+
+    tag: str
+    whole: Response
+    unchanged: Response
+
+
+def load() -> dict[str, Page]:
+    """The files of `static`, by their paths."""
+    pages = {}
+    for file in (resources.files(__package__) / "static").iterdir():
+        content = file.read_bytes()
+        tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+        headers = [*HEADERS, ("Cache-Control", "no-cache"), ("ETag", tag)]
+        whole = Response(200, content, headers, content_type=TYPES[file.name.rpartition(".")[2]])
+        pages[f"/{file.name}"] = Page(tag, whole, Response(304, headers=headers))
+    pages["/"] = pages.pop("/index.html")
+    return pages
+
+
+PAGES = load()
+
+
+async def on_request(request: Request) -> Response:
+    """Answer whatever is not the chat's WebSocket."""
+    page = PAGES.get(request.path)
+    if page is None:
+        if request.path == "/chat":
+            return Response(426, "This is the chat's WebSocket.\n", [*HEADERS, ("Upgrade", "websocket")])
+        return Response(404, "There is no such page.\n", HEADERS)
+    if request.method not in ("GET", "HEAD"):
+        return Response(405, "This page can only be read.\n", [*HEADERS, ("Allow", "GET, HEAD")])
+    return page.unchanged if page.tag in request.headers.get_list("if-none-match") else page.whole
