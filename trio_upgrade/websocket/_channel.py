@@ -13,13 +13,13 @@ from typing import Generic, TypeVar
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
-from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, CloseCode, Opcode
 
 from .._exceptions import flatten
 from .._request import Request
-from ._closing import ORDERLY, ConnectionClosed, close_payload
-from ._frames import FIN, Violation, encode_frame, encode_message
+from ._closing import ORDERLY, ConnectionClosed, Violation, close_payload
+from ._deflate import Deflate
+from ._frames import FIN, encode_frame, encode_message
 from ._inbox import Inbox
 from ._options import Options
 from ._outgoing import Outgoing
@@ -76,7 +76,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         nursery: trio.Nursery,
         options: Options,
         subprotocol: str | None,
-        deflate: PerMessageDeflate | None,
+        deflate: Deflate | None,
     ) -> None:
         self.request = request
         self.subprotocol = subprotocol

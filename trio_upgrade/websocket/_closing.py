@@ -6,9 +6,8 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 
 from .._exceptions import ConnectionBroken
-from ._frames import Violation
 
-__all__ = ["ORDERLY", "ConnectionClosed", "close_payload", "parse_close"]
+__all__ = ["ORDERLY", "ConnectionClosed", "Violation", "close_payload", "parse_close"]
 
 ORDERLY = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD)
 
@@ -23,6 +22,15 @@ class ConnectionClosed(ConnectionBroken):
 
     def __init__(self, code: int, reason: str, transport: object = None) -> None:
         super().__init__(f"the WebSocket is closed: {Close(code, reason)}", transport)
+        self.code = code
+        self.reason = reason
+
+
+class Violation(Exception):
+    """The peer broke the protocol, and the connection fails with this close code (section 7.1.7)."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
         self.code = code
         self.reason = reason
 

@@ -3,7 +3,7 @@
 One frame is parsed at a time, when it is asked for. So a violation shows only when everything in
 front of it was taken, and a flood is never parsed further ahead than somebody wants.
 
-Masks, close payloads and permessage-deflate are those of the `websockets` package. No I/O here.
+Masks are those of the `websockets` package. No I/O here, and no compression.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import codecs
 from enum import Enum
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.extensions.permessage_deflate import PerMessageDeflate
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import CloseCode, Opcode
 
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # where the package has no compiled part
     from websockets.utils import apply_mask
 
-__all__ = ["NEED_DATA", "Control", "Incoming", "Violation", "encode_frame", "encode_message"]
+from ._closing import Violation
+from ._deflate import Deflate
+
+__all__ = ["FIN", "NEED_DATA", "Control", "Incoming", "encode_frame", "encode_message"]
 
 # Section 5.2: the first byte of a frame is FIN, three reserved bits, and the opcode.
 FIN = 0x80
@@ -53,47 +54,63 @@ class Control(NamedTuple):
     payload: bytes
 
 
-class Violation(Exception):
-    """The peer broke the protocol, and the connection fails with this close code (section 7.1.7)."""
-
-    def __init__(self, code: CloseCode, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
-
-
 Event: TypeAlias = str | bytes | Control | Literal[NeedData.NEED_DATA] | None
 
 
 class Message:
-    """A message of which not everything is there yet."""
+    """A message of which not everything is there yet.
 
-    __slots__ = ("compressed", "data", "decoder")
+    Args:
+      first: the first byte of its first frame.
+      max_size: how many bytes it may have, inflated.
+      deflate: what inflates it, if it is compressed.
+    """
 
-    def __init__(self, first: int) -> None:
-        self.compressed = bool(first & COMPRESSED)
-        self.decoder = Utf8Decoder() if first & 0x0F == Opcode.TEXT else None
-        self.data = bytearray()
+    __slots__ = ("_data", "_decoder", "_deflate", "_max_size", "_received")
+
+    def __init__(self, first: int, max_size: int, deflate: Deflate | None) -> None:
+        self._deflate = deflate if first & COMPRESSED else None
+        self._decoder = Utf8Decoder() if first & 0x0F == Opcode.TEXT else None
+        self._max_size = max_size
+        self._received = 0
+        self._data = bytearray()
+
+    def check_size(self, more: int) -> None:
+        """Refuse what is about to come, if the message cannot have `more` bytes of payload."""
+        limit = self._max_size if self._deflate is None else 2 * self._max_size + 1024  # random data gets longer
+        if more > limit - self._received:
+            raise too_big(self._max_size)
 
     def add(self, data: bytes, final: bool = False) -> None:
-        """Add a part; text is checked as it comes (section 8.1)."""
-        self.data += data
-        if self.decoder is not None:
-            try:
-                self.decoder.decode(data, final)
-            except UnicodeDecodeError as exc:
-                raise invalid_text(exc) from exc
+        """Add a part; it is inflated, and text is checked, as it comes (section 8.1)."""
+        self._received += len(data)
+        if self._deflate is not None:
+            room = self._max_size - len(self._data)
+            data = self._deflate.inflate(data, room, final)
+            if len(data) > room:
+                raise too_big(self._max_size)
+        self._data += data
+        if self._decoder is not None:
+            check_text(self._decoder, data, final)
 
     def finish(self) -> str | bytes:
         """The whole message."""
-        if self.decoder is None:
-            return bytes(self.data)
-        self.add(b"", final=True)
-        return self.data.decode()
+        return bytes(self._data) if self._decoder is None else self._data.decode()
+
+
+def check_text(decoder: codecs.IncrementalDecoder, data: bytes, final: bool) -> None:
+    """Fail at the first byte that no UTF-8 can have there."""
+    try:
+        decoder.decode(data, final)
+    except UnicodeDecodeError as exc:
+        raise invalid_text(exc.reason) from None
+    held = decoder.getstate()[0]
+    if len(held) == 2 and held[0] == 0xED and held[1] >= 0xA0:  # CPython's decoder waits for its third byte
+        raise invalid_text("a surrogate")
 
 
 class PartialFrame:
-    """A frame whose header is known, and whose payload has not arrived in full."""
+    """A frame whose header is known, and whose payload is on its way."""
 
     __slots__ = ("first", "key", "missing", "payload")
 
@@ -101,7 +118,7 @@ class PartialFrame:
         self.first = first
         self.key = key
         self.missing = missing
-        self.payload = bytearray()  # of a frame that can be used only when it is whole
+        self.payload = bytearray()  # of a control frame
 
     def unmask(self, data: bytes) -> bytes:
         """The next part of the payload, in clear."""
@@ -125,7 +142,7 @@ class Incoming:
 
     __slots__ = ("_at", "_data", "_deflate", "_frame", "_max_size", "_message", "pending")
 
-    def __init__(self, max_size: int, deflate: PerMessageDeflate | None = None) -> None:
+    def __init__(self, max_size: int, deflate: Deflate | None = None) -> None:
         self._max_size = max_size
         self._deflate = deflate
         self._data = b""
@@ -172,7 +189,7 @@ class Incoming:
             self.pending = False
             return NEED_DATA
         first = data[at]
-        if self._message is not None or (first != WHOLE_BINARY and first != WHOLE_TEXT):
+        if self._message is not None or first not in (WHOLE_BINARY, WHOLE_TEXT):
             self._check_first(first)
         second = data[at + 1]
         if not second & MASKED:
@@ -186,20 +203,26 @@ class Incoming:
         if available < header:
             self.pending = False
             return NEED_DATA
-        if length > 125:
-            self._check_size(length)
         begin = at + header
         end = begin + length
         key = data[begin - 4 : begin]
-        if end <= len(data):
+        if self._message is None and end <= len(data) and first in (WHOLE_BINARY, WHOLE_TEXT):
+            if length > self._max_size:
+                raise too_big(self._max_size)
             payload = apply_mask(data[begin:end], key)
             self._skip_to(end)
-            return self._finish(first, payload)
-        self._frame = PartialFrame(first, key, length)
+            return payload if first == WHOLE_BINARY else decode(payload)
         self._at = begin
-        if not first & CONTROL and self._message is None:
-            self._message = Message(first)
-        return self._continue(self._frame)
+        return self._begin(PartialFrame(first, key, length))
+
+    def _begin(self, frame: PartialFrame) -> Event:
+        """Take a frame that is not all of a message, or not all there, or compressed, or a control frame."""
+        if not frame.first & CONTROL:
+            if self._message is None:
+                self._message = Message(frame.first, self._max_size, self._deflate)
+            self._message.check_size(frame.missing)
+        self._frame = frame
+        return self._continue(frame)
 
     def _check_first(self, first: int) -> None:
         """Check the first byte of a frame (sections 5.2, 5.4 and 5.5; RFC 7692 section 6)."""
@@ -218,66 +241,32 @@ class Incoming:
         elif not is_data and self._message is None:
             raise violation("a continuation of no message")
 
-    def _check_size(self, length: int) -> None:
-        so_far = 0 if self._message is None else len(self._message.data)
-        if length > self._max_size - so_far:
-            raise self._too_big()
-
-    def _too_big(self) -> Violation:
-        return Violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have {self._max_size} bytes")
-
     def _continue(self, frame: PartialFrame) -> Event:
-        """Take what has arrived of an incomplete payload."""
+        """Take what has arrived of a payload."""
         end = min(self._at + frame.missing, len(self._data))
         plain = frame.unmask(self._data[self._at : end])
         self._skip_to(end)
         message = self._message
-        if frame.first & CONTROL or message is None or message.compressed:
+        if frame.first & CONTROL or message is None:
             frame.payload += plain
-            plain = b""
         else:
-            message.add(plain)
+            message.add(plain, final=not frame.missing and bool(frame.first & FIN))
         if frame.missing:
-            self.pending = False
             return NEED_DATA
         self._frame = None
-        return self._finish(frame.first, bytes(frame.payload))
-
-    def _finish(self, first: int, payload: bytes) -> Event:
-        """The payload of a frame is there; of uncompressed data, what was not added to its message yet."""
-        if first & CONTROL:
-            return Control(Opcode(first & 0x0F), payload)
-        message = self._message
-        if message is None:
-            if first == WHOLE_BINARY:
-                self._check_size(len(payload))
-                return payload
-            if first == WHOLE_TEXT:
-                self._check_size(len(payload))
-                try:
-                    return payload.decode()
-                except UnicodeDecodeError as exc:
-                    raise invalid_text(exc) from exc
-            message = self._message = Message(first)
-        if message.compressed:
-            payload = self._inflate(first, payload, self._max_size - len(message.data))
-        if len(payload) > self._max_size - len(message.data):
-            raise self._too_big()
-        message.add(payload)
-        if not first & FIN:
+        if frame.first & CONTROL or message is None:
+            return Control(Opcode(frame.first & 0x0F), bytes(frame.payload))
+        if not frame.first & FIN:
             return None
         self._message = None
         return message.finish()
 
-    def _inflate(self, first: int, payload: bytes, max_size: int) -> bytes:
-        assert self._deflate is not None
-        frame = Frame(Opcode(first & 0x0F), payload, bool(first & FIN), rsv1=bool(first & COMPRESSED))
-        try:
-            return bytes(self._deflate.decode(frame, max_size=max_size).data)
-        except PayloadTooBig:
-            raise self._too_big() from None
-        except ProtocolError as exc:
-            raise violation("the compressed data is malformed") from exc
+
+def decode(payload: bytes) -> str:
+    try:
+        return payload.decode()
+    except UnicodeDecodeError as exc:
+        raise invalid_text(exc.reason) from None
 
 
 def extended_length(first: int, octets: bytes) -> int:
@@ -296,8 +285,12 @@ def violation(reason: str) -> Violation:
     return Violation(CloseCode.PROTOCOL_ERROR, reason)
 
 
-def invalid_text(exc: UnicodeDecodeError) -> Violation:
-    return Violation(CloseCode.INVALID_DATA, f"text that is not UTF-8: {exc.reason}")
+def invalid_text(why: str) -> Violation:
+    return Violation(CloseCode.INVALID_DATA, f"text that is not UTF-8: {why}")
+
+
+def too_big(max_size: int) -> Violation:
+    return Violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have {max_size} bytes")
 
 
 def encode_frame(first: int, payload: bytes) -> bytes:
@@ -310,7 +303,7 @@ def encode_frame(first: int, payload: bytes) -> bytes:
     return b"%c\x7f%b%b" % (first, length.to_bytes(8), payload)
 
 
-def encode_message(message: object, deflate: PerMessageDeflate | None = None) -> bytes:
+def encode_message(message: object, deflate: Deflate | None = None) -> bytes:
     """A message as one frame, compressed if that was negotiated and it is not very short.
 
     Raises:
@@ -324,5 +317,4 @@ def encode_message(message: object, deflate: PerMessageDeflate | None = None) ->
         raise TypeError(f"a message is a str or bytes, not {message!r}")
     if deflate is None or len(payload) < MIN_COMPRESSED:
         return encode_frame(FIN | opcode, payload)
-    data = deflate.encode(Frame(opcode, payload)).data
-    return encode_frame(FIN | COMPRESSED | opcode, bytes(data))
+    return encode_frame(FIN | COMPRESSED | opcode, deflate.compress(payload))

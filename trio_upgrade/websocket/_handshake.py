@@ -15,6 +15,7 @@ from websockets.utils import accept_key
 from .._exceptions import ProtocolError
 from .._headers import Headers
 from .._request import Request
+from ._deflate import WINDOW_BITS, Deflate
 from ._options import Compression, Options
 
 __all__ = ["Agreement", "HandshakeError", "is_handshake", "negotiate"]
@@ -22,22 +23,16 @@ __all__ = ["Agreement", "HandshakeError", "is_handshake", "negotiate"]
 VERSION = "13"
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
-# A window of 4 KiB and small hash tables: nearly the best ratio for messages of a chat's size, at
-# a third of the memory of zlib's defaults.
-WINDOW_BITS = 12
-COMPRESS_SETTINGS = {"memLevel": 5}
 FACTORIES = {
     "deflate": ServerPerMessageDeflateFactory(
         server_no_context_takeover=True,
         client_no_context_takeover=True,
         server_max_window_bits=WINDOW_BITS,
         client_max_window_bits=WINDOW_BITS,
-        compress_settings=COMPRESS_SETTINGS,
     ),
     "deflate-takeover": ServerPerMessageDeflateFactory(
         server_max_window_bits=WINDOW_BITS,
         client_max_window_bits=WINDOW_BITS,
-        compress_settings=COMPRESS_SETTINGS,
     ),
 }
 
@@ -58,7 +53,7 @@ class Agreement(NamedTuple):
 
     headers: list[tuple[str, str]]
     subprotocol: str | None
-    deflate: PerMessageDeflate | None
+    deflate: Deflate | None
 
 
 def is_handshake(request: Request) -> bool:
@@ -144,7 +139,7 @@ def is_same(origin: str, host: str) -> bool:
     return bool(authority) and authority.removesuffix(port) == host.removesuffix(port)
 
 
-def choose_compression(headers: Headers, compression: Compression) -> tuple[PerMessageDeflate | None, str]:
+def choose_compression(headers: Headers, compression: Compression) -> tuple[Deflate | None, str]:
     """The first offer of permessage-deflate that can be met (RFC 7692 section 5.1), and the answer.
 
     Malformed offers are refused even where compression is off (RFC 6455 section 9.1).
@@ -162,7 +157,7 @@ def choose_compression(headers: Headers, compression: Compression) -> tuple[PerM
             except NegotiationError:
                 continue
             assert isinstance(extension, PerMessageDeflate)
-            return extension, build_extension([(factory.name, answer)])
+            return Deflate(extension), build_extension([(factory.name, answer)])
     return None, ""
 
 

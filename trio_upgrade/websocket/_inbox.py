@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar
 
-from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Close, CloseCode, Opcode
 
-from ._closing import parse_close
-from ._frames import FIN, NEED_DATA, Control, Incoming, Violation, encode_frame
+from ._closing import Violation, parse_close
+from ._deflate import Deflate
+from ._frames import FIN, NEED_DATA, Control, Incoming, encode_frame
 from ._options import Options
 from ._outgoing import OVERHEAD, Outgoing
 
@@ -34,7 +34,7 @@ class Inbox(Generic[T]):
 
     __slots__ = ("_held", "_incoming", "_options", "_outgoing", "_queue", "_size")
 
-    def __init__(self, options: Options, deflate: PerMessageDeflate | None, outgoing: Outgoing) -> None:
+    def __init__(self, options: Options, deflate: Deflate | None, outgoing: Outgoing) -> None:
         self._options = options
         self._outgoing = outgoing
         self._incoming = Incoming(options.max_message_size, deflate)
