@@ -13,7 +13,7 @@ from ._frames import encode_message
 __all__ = ["broadcast"]
 
 
-def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes) -> None:
+def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes | bytearray | memoryview) -> None:
     """Send a message to many WebSockets, without waiting for any of them. Not a checkpoint.
 
     It is serialized once, uncompressed. A connection whose send buffer is full is closed with 1013

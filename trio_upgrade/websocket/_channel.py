@@ -312,7 +312,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
             if self._is_over and not at_once:
                 await self._stream.aclose()
             else:
-                await trio.aclose_forcefully(self._stream)
+                with trio.CancelScope(shield=True):  # it does not block, and its Cancelled would hide what ends us
+                    await trio.aclose_forcefully(self._stream)
         finally:
             self._vanish("the connection was dropped")
             if self._shut is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from .._headers import FieldsArgument, encode_fields
@@ -18,7 +18,11 @@ Compression: TypeAlias = Literal["deflate", "deflate-takeover"] | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of `accept`, checked; see there."""
+    """The options of `accept`, checked; see there.
+
+    Attributes:
+      tick: how late something may be noticed, in seconds, so that no wait takes longer than it says.
+    """
 
     message_type: type[str] | type[bytes] | None = None
     subprotocols: Iterable[str] = ()
@@ -31,6 +35,7 @@ class Options:
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
     close_timeout: float = 10
+    tick: float = field(init=False)
 
     def __post_init__(self) -> None:
         if self.message_type not in (None, str, bytes):
@@ -55,12 +60,8 @@ class Options:
         if self.origins not in ("same", "*"):
             self._fix("origins", frozenset(origin.lower() for origin in listed("origins", self.origins)))
         self._fix("headers", tuple(encode_fields(self.headers)))
-
-    @property
-    def tick(self) -> float:
-        """How late something may be noticed, in seconds, so that no wait takes longer than it says."""
         waits = [wait for wait in (self.ping_interval, self.ping_timeout, self.close_timeout) if wait is not None]
-        return min(TICK, *(wait / 4 for wait in waits))
+        self._fix("tick", min(TICK, *(wait / 4 for wait in waits)))
 
     def _fix(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

@@ -1,0 +1,750 @@
+"""A WebSocket as a channel: receiving, sending, conflicts and cancellation."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, assert_type
+
+import pytest
+import trio
+import trio.testing
+
+from trio_upgrade import Request, Server, websocket
+
+from .support import Client, Connect, open_client, reset, serving
+from .websocket_support import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    Message,
+    Peer,
+    Recorder,
+    check_failure,
+    close,
+    echo,
+    frame,
+    open_peer,
+    server_of,
+    shake,
+    text,
+)
+
+WebSocket = websocket.WebSocket[Any]
+
+
+async def cancel_after(scope: trio.CancelScope, turns: int) -> None:
+    """Cancel after so many turns of the scheduler."""
+    for _ in range(turns):
+        await trio.lowlevel.checkpoint()
+    scope.cancel()
+
+
+async def blocked_peer(server: Server, listener: trio.SocketListener) -> Peer:
+    """A peer that does not read, for whom the server's kernel buffers little."""
+    listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 16384)
+    return await shake(await open_client(listener))
+
+
+# ---- receiving
+
+
+async def test_text_is_str_and_binary_is_bytes(connect: Connect) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder)
+    await peer.send(text("é") + frame(BINARY, b"\xff") + close())
+    await recorder.ended.wait()
+    assert recorder.messages == ["é", b"\xff"]
+
+
+async def test_it_is_a_channel_of_the_type_that_was_asked_for(connect: Connect) -> None:
+    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+        if request.query == "str":
+            async with websocket.accept(request, stream, message_type=str) as strings:
+                assert_type(strings, websocket.WebSocket[str])
+                assert isinstance(strings, trio.abc.Channel)
+                async for string in strings:
+                    await strings.send(string.upper())
+        elif request.query == "bytes":
+            async with websocket.accept(request, stream, message_type=bytes) as octets:
+                assert_type(octets, websocket.WebSocket[bytes])
+                async for data in octets:
+                    await octets.send(data.hex().encode())
+        else:
+            async with websocket.accept(request, stream) as both:
+                assert_type(both, websocket.WebSocket[str | bytes])
+                async for message in both:
+                    await both.send(message)
+
+    server = Server(on_upgrade=on_upgrade)
+    for target, sent, answer in [
+        ("/?str", text("a"), "A"),
+        ("/?bytes", frame(BINARY, b"a"), b"61"),
+        ("/", text("a"), "a"),
+        ("/", frame(BINARY, b"a"), b"a"),
+    ]:
+        peer = await shake(await connect(server), target=target)
+        await peer.send(sent)
+        assert await peer.message() == answer
+        await peer.send(close())
+        assert await peer.close_code() == 1000
+
+
+async def test_binary_where_text_is_wanted_is_1003(connect: Connect) -> None:
+    await check_failure(connect, frame(BINARY, b"x"), 1003, message_type=str)
+    await check_failure(connect, frame(BINARY, b""), 1003, message_type=str)
+
+
+async def test_text_where_binary_is_wanted_is_1003(connect: Connect) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder, message_type=bytes)
+    await peer.send(frame(BINARY, b"a") + text("b"))
+    assert await peer.close_code() == 1003
+    await recorder.ended.wait()
+    assert (recorder.messages, recorder.code) == ([b"a"], 1003)
+
+
+async def test_one_task_receives_at_a_time(connect: Connect) -> None:
+    async def two(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.receive)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await ws.receive()
+            await ws.send("busy")
+        await ws.send(await ws.receive())
+
+    peer = await open_peer(connect, two)
+    assert await peer.message() == "busy"
+    await peer.send(text("first"), text("second"))
+    assert await peer.message() == "second"
+
+
+async def test_a_cancelled_receive_loses_no_message(connect: Connect) -> None:
+    """At whatever turn of the scheduler it is cancelled, and however the bytes arrive."""
+    received: list[Message] = []
+    cancelled = 0
+
+    async def impatient(ws: WebSocket) -> None:
+        nonlocal cancelled
+        async with trio.open_nursery() as nursery:
+            turns = 0
+            while True:
+                with trio.CancelScope() as scope:
+                    nursery.start_soon(cancel_after, scope, turns % 5)
+                    turns += 1
+                    received.append(await ws.receive())
+                cancelled += scope.cancelled_caught
+                if received[-1:] == ["99"]:
+                    break
+
+    peer = await open_peer(connect, impatient)
+    data = b"".join(text(str(number)) for number in range(100))
+    for at in range(0, len(data), 7):
+        await peer.stream.send_all(data[at : at + 7])
+        await trio.lowlevel.checkpoint()
+    assert await peer.close_code() == 1000
+    assert received == [str(number) for number in range(100)]
+    assert cancelled > 10
+
+
+async def test_the_operations_are_checkpoints(connect: Connect) -> None:
+    async def check(ws: WebSocket) -> None:
+        with trio.testing.assert_checkpoints():
+            assert await ws.receive() == "there already"
+        with trio.testing.assert_checkpoints():
+            assert await ws.receive() == "this, too"
+        with trio.testing.assert_checkpoints():
+            await ws.send("x")
+        with trio.testing.assert_no_checkpoints():
+            ws.send_nowait("y")
+        with trio.testing.assert_no_checkpoints():
+            websocket.broadcast([ws], "z")
+        with trio.testing.assert_checkpoints():
+            await ws.aclose()
+        with trio.testing.assert_checkpoints():
+            await ws.aclose()
+
+    peer = await open_peer(connect, check, behind=text("there already") + text("this, too") + close())
+    assert [await peer.message() for _ in range(3)] == ["x", "y", "z"]
+    assert await peer.close_code() == 1000
+
+
+async def test_nothing_is_taken_or_sent_by_who_is_cancelled_already(connect: Connect) -> None:
+    async def check(ws: WebSocket) -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ws.receive()
+        assert scope.cancelled_caught
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ws.send("never")
+        assert scope.cancelled_caught
+        assert await ws.receive() == "still there"
+
+    peer = await open_peer(connect, check, behind=text("still there"))
+    assert await peer.close_code() == 1000
+
+
+# ---- sending
+
+
+async def test_a_peer_that_does_not_read_makes_send_wait() -> None:
+    sent = 0
+
+    async def talk(ws: WebSocket) -> None:
+        nonlocal sent
+        for number in range(1000):
+            await ws.send(b"%05d" % number + bytes(10_000))
+            sent += 1
+
+    async with serving(server := server_of(talk)) as listener:
+        peer = await blocked_peer(server, listener)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert sent < 500
+        for number in range(1000):
+            assert await peer.message() == b"%05d" % number + bytes(10_000)
+        assert await peer.close_code() == 1000
+        await peer.aclose()
+
+
+async def test_a_cancelled_send_has_sent_nothing_or_everything() -> None:
+    """It is cancelled while the socket has taken a part of the message, and before it has taken any."""
+    returned: list[int] = []
+
+    async def talk(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(300):
+                with trio.CancelScope() as scope:
+                    nursery.start_soon(cancel_after, scope, number % 4)
+                    await ws.send(b"%05d" % number + bytes(20_000))
+                    returned.append(number)
+        await ws.send("the end")
+
+    async with serving(server := server_of(talk, send_buffer=100_000)) as listener:
+        peer = await blocked_peer(server, listener)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        received = []
+        while (message := await peer.message()) != "the end":
+            assert isinstance(message, bytes)
+            assert message[5:] == bytes(20_000)
+            received.append(int(message[:5]))
+        assert received == sorted(set(received))
+        assert set(returned) <= set(received)
+        assert 0 < len(returned) < 300
+        assert await peer.close_code() == 1000
+        await peer.aclose()
+
+
+async def test_several_tasks_send_whole_messages() -> None:
+    async def talk(ws: WebSocket) -> None:
+        async def repeat(letter: str) -> None:
+            for number in range(100):
+                await ws.send(f"{letter * 5000}{number}")
+
+        async with trio.open_nursery() as nursery:
+            for letter in "abc":
+                nursery.start_soon(repeat, letter)
+
+    async with serving(server := server_of(talk, send_buffer=20_000)) as listener:
+        peer = await blocked_peer(server, listener)
+        messages = [await peer.message() for _ in range(300)]
+        for letter in "abc":
+            mine = [message for message in messages if str(message)[0] == letter]
+            assert mine == [f"{letter * 5000}{number}" for number in range(100)]
+        assert await peer.close_code() == 1000
+        await peer.aclose()
+
+
+async def test_every_kind_of_bytes_can_be_sent(connect: Connect) -> None:
+    async def talk(ws: WebSocket) -> None:
+        await ws.send(bytearray(b"abc"))
+        await ws.send(memoryview(b"abcdef")[1:3])
+        ws.send_nowait(memoryview(b"abcdef")[::2])
+
+    peer = await open_peer(connect, talk)
+    assert [await peer.message() for _ in range(3)] == [b"abc", b"bc", b"ace"]
+
+
+async def test_a_bytearray_may_be_reused_at_once() -> None:
+    async def talk(ws: WebSocket) -> None:
+        buffer = bytearray(50_000)
+        for number in range(100):
+            buffer[:] = bytes([number]) * 50_000
+            websocket.broadcast([ws], buffer)
+
+    async with serving(server := server_of(talk, send_buffer=10**7)) as listener:
+        peer = await blocked_peer(server, listener)
+        for number in range(100):
+            assert await peer.message() == bytes([number]) * 50_000
+        await peer.aclose()
+
+
+# ---- the peer closes
+
+
+@pytest.mark.parametrize("code", [1000, 1001, None])
+async def test_an_orderly_close_ends_the_iteration(connect: Connect, code: int | None) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder)
+    await peer.send(text("last") + close(code))
+    assert await peer.frame() == Frame(CLOSE, b"" if code is None else code.to_bytes(2))
+    assert await peer.ended()
+    await recorder.ended.wait()
+    assert recorder.messages == ["last"]
+    assert isinstance(recorder.end, trio.EndOfChannel)
+    assert (recorder.ws.close_code, recorder.ws.close_reason) == (code or 1005, "")
+
+
+@pytest.mark.parametrize("code", [1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999])
+async def test_any_other_close_raises(connect: Connect, code: int) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder)
+    await peer.send(text("last") + close(code, "grüße"))
+    assert await peer.frame() == Frame(CLOSE, code.to_bytes(2) + "grüße".encode())
+    assert await peer.ended()
+    await recorder.ended.wait()
+    assert recorder.messages == ["last"]
+    assert isinstance(recorder.end, websocket.ConnectionClosed)
+    assert isinstance(recorder.end, trio.BrokenResourceError)
+    assert (recorder.end.code, recorder.end.reason) == (code, "grüße")
+    assert (recorder.ws.close_code, recorder.ws.close_reason) == (code, "grüße")
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535])
+async def test_codes_that_no_close_frame_may_have(connect: Connect, code: int) -> None:
+    await check_failure(connect, close(code), 1002)
+
+
+async def test_half_a_close_code(connect: Connect) -> None:
+    await check_failure(connect, frame(CLOSE, b"\3"), 1002)
+
+
+async def test_the_longest_close_reason(connect: Connect) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder)
+    await peer.send(close(4000, "x" * 123))
+    assert await peer.frame() == Frame(CLOSE, (4000).to_bytes(2) + b"x" * 123)
+    await recorder.ended.wait()
+    assert recorder.ws.close_reason == "x" * 123
+
+
+async def test_what_comes_behind_a_close_is_ignored(connect: Connect) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder)
+    await peer.send(text("before") + close() + text("behind") + frame(PING, b"behind") + frame(15))
+    assert await peer.close_code() == 1000
+    assert await peer.ended()
+    await recorder.ended.wait()
+    assert recorder.messages == ["before"]
+
+
+async def test_the_end_stays_the_end(connect: Connect) -> None:
+    raised: list[type[Exception]] = []
+
+    async def insist(ws: WebSocket) -> None:
+        for operation in (ws.receive, ws.receive, partial(ws.send, "x"), ws.receive):
+            try:
+                await operation()
+            except Exception as exc:
+                raised.append(type(exc))
+
+    peer = await open_peer(connect, insist, behind=close())
+    assert await peer.close_code() == 1000
+    assert await peer.ended()
+    assert raised == [trio.EndOfChannel, trio.EndOfChannel, websocket.ConnectionClosed, trio.EndOfChannel]
+
+
+@pytest.mark.parametrize("part", [b"", text("half")[:-1], text("half")[:3], frame(TEXT, b"half", fin=False)])
+async def test_a_peer_that_vanishes_is_1006(connect: Connect, part: bytes) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder)
+    await peer.send(text("last") + part)
+    await trio.testing.wait_all_tasks_blocked()
+    await peer.aclose()
+    await recorder.ended.wait()
+    assert (recorder.messages, recorder.code, recorder.ws.close_code) == (["last"], 1006, 1006)
+
+
+async def test_a_peer_that_resets_is_1006(connect_tcp: Connect) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect_tcp, recorder)
+    await recorder.opened.wait()
+    reset(peer.client)
+    await recorder.ended.wait()
+    assert recorder.code == 1006
+    assert recorder.ws.close_reason
+
+
+async def test_sending_finds_out_that_the_peer_is_gone(connect: Connect) -> None:
+    raised = trio.Event()
+
+    async def talk(ws: WebSocket) -> None:
+        with pytest.raises(websocket.ConnectionClosed) as caught:
+            while True:
+                await ws.send(bytes(1000))
+        assert (caught.value.code, ws.close_code) == (1006, 1006)
+        raised.set()
+
+    peer = await open_peer(connect, talk)
+    if isinstance(peer.stream, trio.SocketStream):
+        reset(peer.client)
+    else:
+        await peer.aclose()
+    await raised.wait()
+
+
+async def test_what_is_unhandled_is_no_error_of_ours(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    async def loop(ws: WebSocket) -> None:
+        async for _ in ws:
+            pass
+
+    peer = await open_peer(connect, loop)
+    await peer.send(close(4000))
+    assert await peer.close_code() == 4000
+    assert await peer.ended()
+    await peer.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]
+    assert caplog.records[0].exc_info is not None
+    assert isinstance(caplog.records[0].exc_info[1], websocket.ConnectionClosed)
+
+
+# ---- this side closes
+
+
+@pytest.mark.parametrize(("code", "reason"), [(1000, ""), (1001, "x" * 123), (1011, "é"), (3000, ""), (4999, "€")])
+async def test_aclose_says_why_and_waits_for_the_answer(connect: Connect, code: int, reason: str) -> None:
+    closed = trio.Event()
+
+    async def leave(ws: WebSocket) -> None:
+        await ws.aclose(code, reason)
+        assert (ws.close_code, ws.close_reason) == (code, reason)
+        closed.set()
+
+    peer = await open_peer(connect, leave)
+    assert await peer.frame() == Frame(CLOSE, code.to_bytes(2) + reason.encode())
+    await peer.send(text("of no interest") + frame(PING))
+    await trio.testing.wait_all_tasks_blocked()
+    assert not closed.is_set()
+    await peer.send(close(code))
+    assert await peer.frame() == Frame(PONG, b"")  # until its close comes, the peer may ask whether we live
+    assert await peer.ended()
+    await peer.aclose()
+    await closed.wait()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(0, ""), (999, ""), (1004, ""), (1005, ""), (1006, ""), (1015, ""), (2999, ""), (5000, "")]
+)
+async def test_aclose_says_nothing_that_cannot_be_said(connect: Connect, code: int, reason: str) -> None:
+    async def leave(ws: WebSocket) -> None:
+        with pytest.raises(ValueError, match="no close frame may have the code"):
+            await ws.aclose(code, reason)
+        with pytest.raises(ValueError, match="at most 123 bytes"):
+            await ws.aclose(1000, "é" * 62)
+        await ws.send("still open")
+
+    peer = await open_peer(connect, leave)
+    assert await peer.message() == "still open"
+    assert await peer.close_code() == 1000
+
+
+async def test_after_aclose_nothing_goes(connect: Connect) -> None:
+    async def leave(ws: WebSocket) -> None:
+        await ws.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            await ws.receive()
+        with pytest.raises(trio.ClosedResourceError):
+            await ws.send("x")
+        with pytest.raises(trio.ClosedResourceError):
+            ws.send_nowait("x")
+        websocket.broadcast([ws], "x")
+
+    peer = await open_peer(connect, leave, behind=text("unread") + close())
+    assert await peer.close_code() == 1000
+    assert await peer.ended()
+
+
+async def test_aclose_wakes_the_task_that_receives(connect: Connect) -> None:
+    async def leave(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def receive() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await ws.receive()
+
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()
+            await ws.aclose(4000)
+
+    peer = await open_peer(connect, leave)
+    assert await peer.close_code() == 4000
+    await peer.send(close(4000))
+    assert await peer.ended()
+
+
+async def test_a_second_aclose_waits_for_the_first(connect: Connect) -> None:
+    order: list[str] = []
+    second, left = trio.Event(), trio.Event()
+
+    async def leave(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def first() -> None:
+                await ws.aclose(4000)
+                order.append("first")
+
+            nursery.start_soon(first)
+            await trio.testing.wait_all_tasks_blocked()
+            second.set()
+            await ws.aclose(4001)
+            order.append("second")
+        left.set()
+
+    peer = await open_peer(connect, leave)
+    assert await peer.close_code() == 4000
+    await second.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    assert order == []
+    await peer.send(close(4000))
+    assert await peer.ended()
+    await peer.aclose()
+    await left.wait()
+    assert sorted(order) == ["first", "second"]
+
+
+async def test_a_peer_that_does_not_answer_a_close_is_not_waited_for(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    took: list[float] = []
+
+    async def leave(ws: WebSocket) -> None:
+        begin = trio.current_time()
+        await ws.aclose()
+        took.append(trio.current_time() - begin)
+        closed.set()
+
+    closed = trio.Event()
+    peer = await open_peer(connect_memory, leave, close_timeout=7)
+    assert await peer.close_code() == 1000
+    assert await peer.ended()
+    await closed.wait()
+    assert took == [7]
+
+
+async def test_a_cancelled_aclose_drops_the_connection(connect: Connect) -> None:
+    async def leave(ws: WebSocket) -> None:
+        with trio.move_on_after(0.01) as scope:
+            await ws.aclose(4000)
+        assert scope.cancelled_caught
+        with pytest.raises(trio.ClosedResourceError):
+            await ws.receive()
+
+    peer = await open_peer(connect, leave)
+    assert await peer.close_code() == 4000
+    assert await peer.ended()
+
+
+async def test_messages_in_front_of_our_close_arrive() -> None:
+    async def talk(ws: WebSocket) -> None:
+        for number in range(50):
+            ws.send_nowait(b"%05d" % number + bytes(10_000))
+
+    async with serving(server := server_of(talk)) as listener:
+        peer = await blocked_peer(server, listener)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        for number in range(50):
+            assert await peer.message() == b"%05d" % number + bytes(10_000)
+        assert await peer.close_code() == 1000
+        await peer.send(close())
+        assert await peer.ended()
+        await peer.aclose()
+
+
+async def test_both_close_at_once(connect: Connect) -> None:
+    async def leave(ws: WebSocket) -> None:
+        await ws.aclose(4000)
+        assert ws.close_code == 4000
+
+    peer = await open_peer(connect, leave, behind=close(1001))
+    assert await peer.close_code() == 4000
+    assert await peer.ended()
+
+
+async def test_a_violation_while_we_wait_for_the_close_ends_it(connect: Connect) -> None:
+    async def leave(ws: WebSocket) -> None:
+        await ws.aclose(4000)
+
+    peer = await open_peer(connect, leave)
+    assert await peer.close_code() == 4000
+    await peer.send(frame(15))
+    assert await peer.ended()
+
+
+# ---- the handler's end
+
+
+async def test_returning_closes_with_1000(connect: Connect) -> None:
+    async def leave(ws: WebSocket) -> None:
+        pass
+
+    peer = await open_peer(connect, leave)
+    assert await peer.close_code() == 1000
+    await peer.send(close())
+    assert await peer.ended()
+
+
+@pytest.mark.parametrize("groups", [0, 2])
+async def test_a_handler_that_raises_closes_with_1011(
+    connect: Connect, groups: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(ws: WebSocket) -> None:
+        error: Exception = KeyError("secret")
+        for _ in range(groups):
+            error = ExceptionGroup("", [error])
+        raise error
+
+    peer = await open_peer(connect, fail)
+    assert await peer.frame() == Frame(CLOSE, (1011).to_bytes(2))  # the peer is told nothing of what it was
+    await peer.send(close(1011))
+    assert await peer.ended()
+    await peer.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    caplog.clear()
+
+
+async def test_a_handler_that_is_cancelled_drops_the_connection(nursery: trio.Nursery) -> None:
+    server = server_of(echo)
+    ours, theirs = trio.testing.memory_stream_pair()
+    scope = trio.CancelScope()
+
+    async def serve() -> None:
+        with scope:
+            await server.serve_stream(theirs)
+
+    nursery.start_soon(serve)
+    peer = await shake(Client(ours))
+    scope.cancel()
+    assert await peer.ended()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_ends_the_program_is_not_held_up(nursery: trio.Nursery, cancelled: bool) -> None:
+    """Nor hidden by a cancellation that comes with it."""
+
+    async def leave(ws: WebSocket) -> None:
+        if cancelled:
+            scope.cancel()
+        raise SystemExit(3)
+
+    ours, theirs = trio.testing.memory_stream_pair()
+    scope = trio.CancelScope()
+    seen = trio.Event()
+
+    async def serve() -> None:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            with scope:
+                await server_of(leave).serve_stream(theirs)
+        assert caught.group_contains(SystemExit)
+        seen.set()
+
+    nursery.start_soon(serve)
+    peer = await shake(Client(ours))
+    assert await peer.ended()
+    await seen.wait()
+
+
+# ---- shutdown
+
+
+async def test_a_shutdown_closes_with_1001_and_ends_the_iteration() -> None:
+    recorder = Recorder()
+    server = server_of(recorder)
+    async with serving(server) as listener, trio.open_nursery() as nursery:
+        peer = await shake(await open_client(listener))
+        await recorder.opened.wait()
+        nursery.start_soon(server.shutdown, 5)
+        assert await peer.close_code() == 1001
+        await peer.send(text("one more") + close(1001))
+        assert await peer.ended()
+        await recorder.ended.wait()
+        assert recorder.messages == ["one more"]
+        assert isinstance(recorder.end, trio.EndOfChannel)
+        assert recorder.ws.close_code == 1001
+        await peer.aclose()
+
+
+async def test_a_shutdown_does_not_wait_for_a_peer_that_does_not_answer(mock_clock: trio.testing.MockClock) -> None:
+    recorder = Recorder()
+    server = server_of(recorder, close_timeout=3)
+    async with serving(server) as listener, trio.open_nursery() as nursery:
+        peer = await shake(await open_client(listener))
+        await recorder.opened.wait()
+        nursery.start_soon(server.shutdown, 60)
+        assert await peer.close_code() == 1001
+        mock_clock.jump(4)
+        await recorder.ended.wait()
+        assert isinstance(recorder.end, trio.EndOfChannel)
+        assert await peer.ended()
+        await peer.aclose()
+
+
+async def test_a_websocket_that_opens_during_a_shutdown_is_closed_at_once() -> None:
+    server = server_of(echo)
+    async with serving(server) as listener, trio.open_nursery() as nursery:
+        client = await open_client(listener)
+        await client.send(b"GET / HT")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.start_soon(server.shutdown, 5)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await client.send(
+            b"TP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        reply = await client.reply()
+        assert reply.status == 101
+        peer = Peer(client, reply)
+        assert await peer.close_code() == 1001
+        await peer.aclose()
+
+
+async def test_a_server_may_serve_websockets_again() -> None:
+    server = server_of(echo)
+    for _ in range(2):
+        async with serving(server) as listener, trio.open_nursery() as nursery:
+            peer = await shake(await open_client(listener))
+            await peer.send(text("hello"))
+            assert await peer.message() == "hello"
+            nursery.start_soon(server.shutdown, 5)
+            assert await peer.close_code() == 1001
+            await peer.send(close(1001))
+            assert await peer.ended()
+            await peer.aclose()
+
+
+async def test_cancelling_the_serving_drops_every_connection() -> None:
+    busy = trio.Event()
+
+    async def handler(ws: WebSocket) -> None:
+        busy.set()
+        await trio.sleep_forever()
+
+    async with serving(server_of(handler)) as listener:
+        peer = await shake(await open_client(listener))
+        await busy.wait()
+    assert await peer.ended()
+    await peer.aclose()
+
+
+async def test_a_websocket_says_what_it_is(connect: Connect) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder)
+    await recorder.opened.wait()
+    assert repr(recorder.ws).startswith("<WebSocket open of <Request GET / from ")
+    await peer.send(close(4000))
+    await recorder.ended.wait()
+    assert repr(recorder.ws).startswith("<WebSocket closed 4000 of ")
