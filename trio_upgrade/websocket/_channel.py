@@ -423,6 +423,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         finally:
             self._reading_ahead = False
             self._tell_news()
+        if self._ended and not self._receiving and self._shut is None:
+            self._end_unattended()
 
     def _parse_ahead(self) -> None:
         try:

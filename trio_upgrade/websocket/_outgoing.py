@@ -32,7 +32,7 @@ class Outgoing:
 
     Attributes:
       broken: the stream takes no more; frames are dropped from now on.
-      progressed: the peer took something of what was buffered; for its reader to reset.
+      progressed: the peer took something of what it had made wait; for its reader to reset.
     """
 
     __slots__ = (
@@ -134,6 +134,7 @@ class Outgoing:
         self._wake()
 
     async def _send_rest(self, frames: deque[bytes]) -> None:
+        waits = self._send_nowait is not None  # else the first piece may just go where there is room
         try:
             while frames and not self.broken:
                 number, data = take(frames)
@@ -141,7 +142,8 @@ class Outgoing:
                     for start in range(0, len(data), PIECE):
                         with view[start : start + PIECE] as piece:
                             await self._stream.send_all(piece)
-                        self.progressed = True
+                        self.progressed |= waits
+                        waits = True
                 if not self.broken:
                     self._sent += number
                     self._size -= len(data) + number * OVERHEAD

@@ -1,0 +1,404 @@
+"""While the application is busy elsewhere: pings, closes, and what is read ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trio_upgrade import Server, websocket
+
+from .support import Client, Connect, open_client, serving
+from .websocket_support import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Busy,
+    Frame,
+    Message,
+    Peer,
+    Recorder,
+    close,
+    frame,
+    open_peer,
+    server_of,
+    shake,
+    text,
+)
+
+HALF_A_SECOND = 0.5
+ROOM = 2**16  # of the receive buffer, by default
+
+
+async def lockstep_peer(nursery: trio.Nursery, server: Server) -> Peer:
+    """A peer on a stream that buffers nothing: what it has sent, the server has read."""
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    nursery.start_soon(server.serve_stream, theirs)
+    return await shake(Client(ours))
+
+
+async def send_until_stuck(peer: Peer, data: bytes, most: int) -> int:
+    """Send the data again and again, while the server reads on; how often it was sent."""
+    for sent in range(most):
+        with trio.move_on_after(2) as scope:
+            await peer.stream.send_all(data)
+        if scope.cancelled_caught:
+            return sent
+    return most
+
+
+class Stopwatch:
+    """Seconds since it was made, or last looked at."""
+
+    def __init__(self) -> None:
+        self._last = trio.current_time()
+
+    def lap(self) -> float:
+        before, self._last = self._last, trio.current_time()
+        return self._last - before
+
+
+async def test_pings_are_answered(connect_memory: Connect, autojump_clock: trio.testing.MockClock) -> None:
+    busy = Busy()
+    peer = await open_peer(connect_memory, busy)
+    await busy.opened.wait()
+    for number in range(20):
+        watch = Stopwatch()
+        await peer.send(frame(PING, b"%d" % number))
+        assert await peer.frame() == Frame(PONG, b"%d" % number)
+        assert watch.lap() <= HALF_A_SECOND
+        await trio.sleep(number / 7)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, None, 3000])
+async def test_a_close_is_completed(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, code: int | None
+) -> None:
+    busy = Busy()
+    peer = await open_peer(connect_memory, busy)
+    await busy.opened.wait()
+    watch = Stopwatch()
+    await peer.send(text("first") + text("second") + close(code))
+    assert await peer.frame() == Frame(CLOSE, b"" if code is None else code.to_bytes(2))
+    assert await peer.ended()
+    assert watch.lap() <= HALF_A_SECOND
+    await peer.aclose()
+    assert busy.ws.close_code == (code or 1005)
+    with pytest.raises(websocket.ConnectionClosed):
+        await busy.ws.send("too late")
+    await trio.sleep(100)
+    busy.go.set()
+    await busy.recorder.ended.wait()
+    assert busy.recorder.messages == ["first", "second"]
+    assert busy.recorder.code == (3000 if code == 3000 else None)
+
+
+async def test_a_peer_that_vanishes_is_noticed(connect_memory: Connect, autojump_clock: trio.testing.MockClock) -> None:
+    busy = Busy()
+    peer = await open_peer(connect_memory, busy)
+    await busy.opened.wait()
+    await peer.send(text("last"))
+    await peer.aclose()
+    await trio.sleep(HALF_A_SECOND + 0.001)
+    assert busy.ws.close_code == 1006
+    busy.go.set()
+    await busy.recorder.ended.wait()
+    assert (busy.recorder.messages, busy.recorder.code) == (["last"], 1006)
+
+
+async def test_a_violation_is_told_once_the_messages_in_front_of_it_are_received(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    busy = Busy()
+    peer = await open_peer(connect_memory, busy)
+    await busy.opened.wait()
+    await peer.send(text("first") + frame(PING, b"1") + text("second") + frame(15) + text("never"))
+    assert await peer.frame() == Frame(PONG, b"1")
+    await trio.sleep(100)
+    assert busy.ws.close_code is None
+    busy.go.set()
+    assert await peer.close_code() == 1002
+    assert await peer.ended()
+    await busy.recorder.ended.wait()
+    assert (busy.recorder.messages, busy.recorder.code) == (["first", "second"], 1002)
+
+
+async def test_a_violation_with_nothing_in_front_of_it_is_told_at_once(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    busy = Busy()
+    peer = await open_peer(connect_memory, busy)
+    await busy.opened.wait()
+    watch = Stopwatch()
+    await peer.send(frame(15))
+    assert await peer.close_code() == 1002
+    assert await peer.ended()
+    assert watch.lap() <= HALF_A_SECOND
+    busy.go.set()
+    await busy.recorder.ended.wait()
+    assert busy.recorder.code == 1002
+
+
+async def test_what_is_read_ahead_is_received_in_order(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The handler now receives, now is busy, and the messages come at any time."""
+    numbers = [str(number) for number in range(200)]
+    received: list[Message] = []
+
+    async def moody(ws: websocket.WebSocket[Message]) -> None:
+        async for message in ws:
+            received.append(message)
+            if len(received) % 7 == 0:
+                await trio.sleep(len(received) % 5)
+        done.set()
+
+    done = trio.Event()
+    peer = await open_peer(connect_memory, moody)
+    for number in numbers:
+        data = text(number)
+        half = int(number) % len(data)
+        await peer.stream.send_all(data[:half])
+        await trio.sleep(int(number) % 3 / 3)
+        await peer.stream.send_all(data[half:])
+    await peer.stream.send_all(close())
+    assert await peer.close_code() == 1000
+    await done.wait()
+    assert received == numbers
+
+
+async def test_a_receive_that_is_cancelled_beside_the_reading_ahead_loses_nothing(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    received: list[Message] = []
+
+    async def moody(ws: websocket.WebSocket[Message]) -> None:
+        for seconds in [0.6, 0.1, 0.3, 2, 0.01] * 40:
+            with trio.move_on_after(seconds / 3):
+                received.append(await ws.receive())
+            await trio.sleep(seconds)
+        async for message in ws:
+            received.append(message)
+        done.set()
+
+    done = trio.Event()
+    peer = await open_peer(connect_memory, moody)
+    for number in range(300):
+        await peer.stream.send_all(text(str(number)))
+        await trio.sleep(0.37)
+    await peer.stream.send_all(close())
+    assert await peer.close_code() == 1000
+    await done.wait()
+    assert received == [str(number) for number in range(300)]
+
+
+# ---- bounds
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 5000])
+async def test_a_full_receive_buffer_stops_reading(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, size: int
+) -> None:
+    """A message counts 64 bytes more than it has; one read of 64 KiB may come on top."""
+    busy = Busy()
+    peer = await lockstep_peer(nursery, server_of(busy))
+    await busy.opened.wait()
+    message = frame(BINARY, bytes(size))
+    sent = await send_until_stuck(peer, message, 5000)
+    assert ROOM // (size + 64) <= sent <= (ROOM + 2**16) // (size + 64) + 2
+    await trio.sleep(1000)  # nothing is pinged away meanwhile
+    assert busy.ws.close_code is None
+    busy.go.set()
+    await peer.aclose()
+    await busy.recorder.ended.wait()
+    assert len(busy.recorder.messages) in (sent, sent + 1)  # the one that was stuck may have arrived
+
+
+async def test_a_buffer_of_another_size(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
+    busy = Busy()
+    peer = await lockstep_peer(nursery, server_of(busy, receive_buffer=1000))
+    await busy.opened.wait()
+    sent = await send_until_stuck(peer, frame(BINARY, bytes(136)), 100)
+    assert 5 <= sent <= 7
+
+
+async def test_fragments_beside_a_busy_handler_are_bounded_by_the_message(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    busy = Busy()
+    peer = await lockstep_peer(nursery, server_of(busy, max_message_size=100_000))
+    await busy.opened.wait()
+    await peer.stream.send_all(frame(BINARY, b"", fin=False))
+    sent = await send_until_stuck(peer, frame(CONTINUATION, bytes(1000), fin=False), 100)
+    assert sent == 100
+    await peer.stream.send_all(frame(CONTINUATION, b"x"))
+    assert await peer.close_code() == 1009
+
+
+async def test_pings_that_nobody_reads_the_pongs_of_stop_the_reading() -> None:
+    """Not only while the handler is busy: pongs are bounded like everything that is sent."""
+    for handler in (Recorder(), Busy()):
+        async with serving(server_of(handler, send_buffer=10_000)) as listener:
+            listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 16384)
+            peer = await shake(await open_client(listener))
+            await handler.opened.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(peer.stream.send_all, frame(PING, bytes(125)) * 500_000)
+                await trio.testing.wait_all_tasks_blocked(0.1)
+                assert nursery.child_tasks  # it waits for the server, which waits for the peer to read
+                nursery.cancel_scope.cancel()
+            await peer.aclose()
+
+
+# ---- the peer is silent
+
+
+@pytest.mark.parametrize("handler", [Recorder, Busy])
+async def test_a_silent_peer_is_pinged_and_dropped(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, handler: Callable[[], Any]
+) -> None:
+    func = handler()
+    peer = await open_peer(connect_memory, func, ping_interval=30, ping_timeout=10)
+    watch = Stopwatch()
+    assert await peer.frame() == Frame(PING, b"")
+    assert 29 <= watch.lap() <= 30
+    assert await peer.ended()
+    assert 9 <= watch.lap() <= 10
+    await peer.aclose()
+    assert func.ws.close_code == 1006
+    assert func.ws.close_reason == "nothing was heard for 10 seconds after a ping"
+    recorder = func if isinstance(func, Recorder) else func.recorder
+    if isinstance(func, Busy):
+        func.go.set()
+    await recorder.ended.wait()
+    assert recorder.code == 1006
+
+
+LONG = text("a message that takes its time")
+
+
+@pytest.mark.parametrize("handler", [Recorder, Busy])
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [frame(PONG)],
+        [frame(PONG, b"of another ping")],
+        [frame(PING)],
+        [text("hello")],
+        [LONG[at : at + 1] for at in range(len(LONG))],
+    ],
+    ids=["pong", "another", "ping", "text", "bytes"],
+)
+async def test_a_peer_from_which_anything_is_heard_stays(
+    connect_memory: Connect,
+    autojump_clock: trio.testing.MockClock,
+    handler: Callable[[], Any],
+    answers: list[bytes],
+) -> None:
+    func = handler()
+    peer = await open_peer(connect_memory, func, ping_interval=5, ping_timeout=5)
+    for number in range(30):
+        while (await peer.frame()).opcode != PING:
+            pass
+        await trio.sleep(4)
+        await peer.send(answers[number % len(answers)])
+    assert func.ws.close_code is None
+
+
+async def test_a_peer_that_talks_is_not_pinged(connect_memory: Connect, autojump_clock: trio.testing.MockClock) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect_memory, recorder, ping_interval=5)
+    for _ in range(20):
+        await trio.sleep(4)
+        await peer.send(text("x"))
+    await peer.send(close())
+    assert await peer.close_code() == 1000
+    assert len(recorder.messages) == 20
+
+
+async def test_no_pings_where_none_are_wanted(connect_memory: Connect, autojump_clock: trio.testing.MockClock) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect_memory, recorder, ping_interval=None)
+    await trio.sleep(1000)
+    await peer.send(close())
+    assert await peer.close_code() == 1000
+
+
+async def test_nobody_is_dropped_where_that_is_not_wanted(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect_memory, recorder, ping_interval=5, ping_timeout=None)
+    assert await peer.frame() == Frame(PING, b"")
+    await trio.sleep(1000)
+    await peer.send(text("still here") + close())
+    assert await peer.close_code() == 1000  # and one ping only: a second would say nothing new
+    assert recorder.messages == ["still here"]
+
+
+async def test_a_peer_that_does_not_read_is_dropped(mock_clock: trio.testing.MockClock) -> None:
+    codes: list[int] = []
+
+    async def talk(ws: websocket.WebSocket[Message]) -> None:
+        with pytest.raises(websocket.ConnectionClosed) as caught:
+            while True:
+                await ws.send(bytes(100_000))
+        codes.append(caught.value.code)
+
+    async with serving(server_of(talk, ping_interval=5, ping_timeout=5)) as listener:
+        listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 16384)
+        peer = await shake(await open_client(listener))
+        for _ in range(12):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            mock_clock.jump(1)
+        while not codes:
+            await trio.lowlevel.checkpoint()
+        await peer.aclose()
+    assert codes == [1006]
+
+
+async def test_a_peer_that_reads_slowly_stays(mock_clock: trio.testing.MockClock) -> None:
+    """It says nothing, and answers no ping before it has read what stands in front of it."""
+    size = 2_000_000
+
+    async def talk(ws: websocket.WebSocket[Message]) -> None:
+        await ws.send(bytes(size))
+        await ws.send("done")
+
+    async with serving(server_of(talk, ping_interval=5, ping_timeout=5)) as listener:
+        listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 16384)
+        peer = await shake(await open_client(listener))
+        await peer.client.exactly(10)
+        for _ in range(size // 100_000):
+            await peer.client.exactly(100_000)
+            await trio.testing.wait_all_tasks_blocked(0.005)
+            mock_clock.jump(4)
+        frames = [await peer.frame() for _ in range(2)]
+        assert Frame(TEXT, b"done") in frames
+        await peer.aclose()
+
+
+async def test_keepalive_is_for_every_websocket_of_a_server(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    """They come and go, and each has its own times."""
+
+    async def handler(ws: websocket.WebSocket[Any]) -> None:
+        await Recorder()(ws)
+
+    slow = await open_peer(connect_memory, handler, ping_interval=50)
+    assert (await slow.frame()).opcode == PING
+    await slow.send(close())
+    assert await slow.close_code() == 1000
+    await trio.sleep(100)
+    quick = await open_peer(connect_memory, handler, ping_interval=1, ping_timeout=0.5)
+    begin = trio.current_time()
+    assert (await quick.frame()).opcode == PING
+    assert await quick.ended()
+    assert trio.current_time() - begin <= 1.5
