@@ -12,7 +12,7 @@ import h11
 import trio
 import trio.testing
 
-from trio_upgrade import Request, Response, Server
+from trio_upgrade import Headers, Request, Response, Server
 
 HOST = b"Host: test\r\n"
 UPGRADE = b"Connection: Upgrade\r\nUpgrade: echo\r\n"
@@ -51,7 +51,7 @@ class Reply:
 
     @property
     def closes(self) -> bool:
-        return self.headers.get("connection") == "close"
+        return "close" in self.headers.get("connection", "").split(", ")
 
 
 class Client:
@@ -86,7 +86,7 @@ class Client:
                 reply.interim.append(event.status_code)
             elif isinstance(event, h11.InformationalResponse | h11.Response):
                 reply.status = event.status_code
-                reply.headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
+                reply.headers = dict(Headers(event.headers.raw_items()))
             elif isinstance(event, h11.Data):
                 reply.content += event.data
             else:

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import Request, Server, websocket
+from trio_upgrade import Limits, Request, Server, websocket
 
 from .support import Client, Connect, open_client, reset, serving
 from .websocket_support import (
@@ -256,6 +256,69 @@ async def test_several_tasks_send_whole_messages() -> None:
             assert mine == [f"{letter * 5000}{number}" for number in range(100)]
         assert await peer.close_code() == 1000
         await peer.aclose()
+
+
+async def test_senders_get_their_turn_in_the_order_in_which_they_came() -> None:
+    async def talk(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(200):
+                nursery.start_soon(ws.send, b"%05d" % number + bytes(5000))
+                await trio.lowlevel.checkpoint()  # Trio starts tasks in any order
+
+    async with serving(server := server_of(talk, send_buffer=20_000)) as listener:
+        peer = await blocked_peer(server, listener)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        for number in range(200):
+            assert await peer.message() == b"%05d" % number + bytes(5000)
+        assert await peer.close_code() == 1000
+        await peer.aclose()
+
+
+async def test_a_send_that_waits_for_its_turn_can_be_cancelled() -> None:
+    async def talk(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, bytes(10_000_000))
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(3):
+                with trio.CancelScope() as scope:
+                    nursery.start_soon(cancel_after, scope, 3)
+                    await ws.send("never")
+                assert scope.cancelled_caught
+        await ws.send("in turn")
+
+    async with serving(server := server_of(talk, send_buffer=20_000)) as listener:
+        peer = await blocked_peer(server, listener)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert await peer.message() == bytes(10_000_000)
+        assert await peer.message() == "in turn"
+        await peer.aclose()
+
+
+async def test_a_send_that_fails_loses_nothing_that_has_arrived(connect: Connect) -> None:
+    """What the peer had said before it went is still received, its close frame too."""
+    recorder = Recorder()
+    gone, ended = trio.Event(), trio.Event()
+
+    async def talk(ws: WebSocket) -> None:
+        await gone.wait()
+        with pytest.raises(websocket.ConnectionClosed):
+            while True:
+                await ws.send(bytes(1000))
+        assert ws.close_code == 1006
+        await recorder(ws)
+        ended.set()
+
+    peer = await open_peer(connect, talk)
+    await peer.stream.send_all(b"".join(text(str(number)) for number in range(50)) + close())
+    await peer.aclose()
+    gone.set()
+    await ended.wait()
+    if isinstance(peer.stream, trio.SocketStream) and not recorder.messages:
+        assert recorder.code == 1006  # the kernel throws away what it has when the reset comes
+    else:
+        assert recorder.messages == [str(number) for number in range(50)]
+        assert isinstance(recorder.end, trio.EndOfChannel)
+        assert recorder.ws.close_code == 1000
 
 
 async def test_every_kind_of_bytes_can_be_sent(connect: Connect) -> None:
@@ -548,6 +611,73 @@ async def test_a_cancelled_aclose_drops_the_connection(connect: Connect) -> None
     assert await peer.ended()
 
 
+async def test_a_send_that_waits_wakes_when_another_task_closes() -> None:
+    woken = trio.Event()
+
+    async def leave(ws: WebSocket) -> None:
+        async def send() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await ws.send(bytes(10_000_000))
+            woken.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.move_on_after(0.01):
+                await ws.aclose()
+
+    async with serving(server := server_of(leave)) as listener:
+        peer = await blocked_peer(server, listener)
+        await woken.wait()
+        await peer.aclose()
+
+
+async def test_a_cancelled_aclose_drops_what_a_shutdown_has_begun_to_close() -> None:
+    dropped = trio.Event()
+
+    async def leave(ws: WebSocket) -> None:
+        await ws.request.server.shutting_down.wait()
+        await trio.sleep(0.6)  # until the peer's answer is taken, and its end waited for
+        with trio.move_on_after(0) as scope:
+            await ws.aclose()
+        assert scope.cancelled_caught
+        dropped.set()
+
+    server = server_of(leave, limits=Limits(linger_timeout=1000))
+    async with serving(server) as listener, trio.open_nursery() as nursery:
+        peer = await shake(await open_client(listener))
+        nursery.start_soon(server.shutdown, 60)
+        assert await peer.close_code() == 1001
+        await peer.send(close(1001))
+        await dropped.wait()
+        with trio.fail_after(5):
+            assert await peer.ended()
+        await peer.aclose()
+
+
+async def test_aclose_gives_no_further_time_to_a_peer_that_was_told_already(mock_clock: trio.testing.MockClock) -> None:
+    left = trio.Event()
+
+    async def leave(ws: WebSocket) -> None:
+        await ws.request.server.shutting_down.wait()
+        await trio.sleep(9)
+        begin = trio.current_time()
+        await ws.aclose()
+        assert trio.current_time() - begin <= 1
+        left.set()
+
+    server = server_of(leave, close_timeout=10)
+    async with serving(server) as listener, trio.open_nursery() as nursery:
+        peer = await shake(await open_client(listener))
+        nursery.start_soon(server.shutdown, 60)
+        assert await peer.close_code() == 1001
+        for _ in range(20):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            mock_clock.jump(0.5)
+        await left.wait()
+        await peer.aclose()
+
+
 async def test_messages_in_front_of_our_close_arrive() -> None:
     async def talk(ws: WebSocket) -> None:
         for number in range(50):
@@ -737,6 +867,43 @@ async def test_cancelling_the_serving_drops_every_connection() -> None:
         peer = await shake(await open_client(listener))
         await busy.wait()
     assert await peer.ended()
+    await peer.aclose()
+
+
+async def test_a_send_beside_a_cancelled_serving_fails(nursery: trio.Nursery) -> None:
+    """Nothing may follow a frame that was cut."""
+    scope = trio.CancelScope()
+    failed = trio.Event()
+
+    async def talk(ws: WebSocket) -> None:
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as inner:
+                inner.start_soon(expect_failure, ws, bytes(10_000_000))
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+                await trio.testing.wait_all_tasks_blocked()
+            await expect_failure(ws, "goodbye")
+        failed.set()
+
+    async def expect_failure(ws: WebSocket, message: Message) -> None:
+        with pytest.raises(websocket.ConnectionClosed):
+            await ws.send(message)
+
+    server = server_of(talk)
+    listening: trio.Event = trio.Event()
+    listeners: list[trio.SocketListener] = []
+
+    async def serve() -> None:
+        with scope:
+            async with serving(server) as listener:
+                listeners.append(listener)
+                listening.set()
+                await trio.sleep_forever()
+
+    nursery.start_soon(serve)
+    await listening.wait()
+    peer = await blocked_peer(server, listeners[0])
+    await failed.wait()
     await peer.aclose()
 
 

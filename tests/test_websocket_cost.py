@@ -43,6 +43,12 @@ from .websocket_support import (
 MEBIBYTE = 2**20
 
 
+def deflated(data: bytes) -> bytes:
+    """The payload of a compressed message."""
+    compressor = zlib.compressobj(wbits=-15)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
 class LongestStep(trio.abc.Instrument):
     """How much processor time, in seconds, some task took between two checkpoints at most."""
 
@@ -141,7 +147,7 @@ async def test_a_flood_of_pings_takes_no_memory_while_its_sender_does_not_read()
         listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 16384)
         peer = await shake(await open_client(listener))
         await recorder.opened.wait()
-        data = frame(PING, bytes(125)) * 200_000
+        data = frame(PING, bytes(125)) * 40_000
         with peak_memory() as peak:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(peer.stream.send_all, data)
@@ -168,8 +174,7 @@ async def test_a_broadcast_takes_the_memory_of_the_send_buffer() -> None:
 async def test_many_small_messages_inflated_hold_nobody_up_for_long() -> None:
     """Each is a megabyte in a kilobyte."""
     recorder = Recorder()
-    compressor = zlib.compressobj(wbits=-15)
-    packed = (compressor.compress(bytes(MEBIBYTE - 1)) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    packed = deflated(bytes(MEBIBYTE - 1))
     async with serving(server_of(recorder, compression="deflate")) as listener:
         peer = await shake(await open_client(listener), OFFER)
         with longest_step() as longest:
@@ -183,8 +188,10 @@ async def test_many_small_messages_inflated_hold_nobody_up_for_long() -> None:
 # ---- idle connections
 
 CONNECTIONS = 800
+COMPRESSED = frame(TEXT, deflated(b"hello " * 200), rsv=RSV1)
 LARGE = frame(BINARY, bytes(200_000), key=bytes(4))
 SERVER = """
+import sys
 import trio
 from trio_upgrade import Server, websocket
 
@@ -194,7 +201,8 @@ async def listen(ws):
         await ws.send("taken")
 
 async def main():
-    server = Server(on_upgrade=websocket.handler(listen), should_upgrade=websocket.is_handshake)
+    on_upgrade = websocket.handler(listen, compression=sys.argv[1] or None)
+    server = Server(on_upgrade=on_upgrade, should_upgrade=websocket.is_handshake)
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(server.serve_tcp, 0)
         print(listener.socket.getsockname()[1], flush=True)
@@ -212,18 +220,28 @@ def resident(pid: int) -> int:
 def open_socket(port: int, behind: bytes) -> socket.socket:
     """A WebSocket that has sent one message, whose answer was read."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=20)
-    sock.sendall(handshake() + behind)
+    sock.sendall(handshake(OFFER) + behind)
     received = b""
-    while not received.endswith(b"taken"):
+    while b"taken" not in received:
         received += sock.recv(4096)
     return sock
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc, which only Linux has")
-@pytest.mark.parametrize("message", [text("x"), LARGE], ids=["small", "large"])
-def test_an_idle_connection_takes_ten_kilobytes_at_most(message: bytes) -> None:
-    """Also when it had a large message."""
-    process = subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(
+    ("compression", "message", "kilobytes"),
+    [
+        ("", text("x"), 10),
+        ("", LARGE, 10),
+        ("", frame(BINARY, bytes(60_000)) + text("more")[:1], 10),
+        ("deflate", COMPRESSED, 10),
+        ("deflate-takeover", COMPRESSED, 50),
+    ],
+    ids=["small", "large", "begun", "deflate", "takeover"],
+)
+def test_an_idle_connection_takes_little_memory(compression: str, message: bytes, kilobytes: int) -> None:
+    """Whatever it has received."""
+    process = subprocess.Popen([sys.executable, "-c", SERVER, compression], stdout=subprocess.PIPE, text=True)
     sockets = []
     try:
         assert process.stdout is not None
@@ -237,4 +255,49 @@ def test_an_idle_connection_takes_ten_kilobytes_at_most(message: bytes) -> None:
             sock.close()
         process.terminate()
         process.communicate()
-    assert (after - before) / CONNECTIONS < 10 * 1024
+    assert (after - before) / CONNECTIONS < kilobytes * 1024
+
+
+# ---- connections that are gone
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        close(),
+        close(4000),
+        b"",
+        text("x") + frame(15),
+        frame(15),
+        frame(TEXT, b"\xff"),
+        text("x") + close() + text("y"),
+    ],
+)
+@pytest.mark.parametrize("receives", [True, False])
+async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector(end: bytes, receives: bool) -> None:
+    """Its memory is free at once."""
+
+    async def handler(ws: websocket.WebSocket[Message]) -> None:
+        try:
+            while receives:
+                await ws.receive()
+        except (trio.EndOfChannel, websocket.ConnectionClosed):
+            pass
+        if not receives:
+            await trio.sleep(0.6)
+
+    async with serving(server_of(handler, close_timeout=0.5)) as listener:
+        gc.collect()
+        before = {id(thing) for thing in gc.get_objects()}
+        gc.disable()
+        try:
+            for _ in range(3):
+                peer = await shake(await open_client(listener), behind=end)
+                if end:
+                    await peer.client.rest()
+                await peer.aclose()
+            await trio.testing.wait_all_tasks_blocked(0.7)
+            left = [thing for thing in gc.get_objects() if isinstance(thing, websocket.WebSocket)]
+            assert [ws for ws in left if id(ws) not in before] == []
+        finally:
+            gc.enable()

@@ -139,6 +139,7 @@ async def test_another_version_is_told_the_right_one(connect: Connect, version: 
     status, headers, _ = await refused(connect, handshake(version=version))
     assert (status, headers["sec-websocket-version"]) == (426, "13")
     assert headers["upgrade"] == "websocket"  # RFC 9110 section 15.5.22
+    assert headers["connection"].lower() == "upgrade, close"  # RFC 9110 section 7.8
 
 
 @pytest.mark.parametrize(

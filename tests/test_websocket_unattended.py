@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import Server, websocket
+from trio_upgrade import Request, Server, websocket
 
 from .support import Client, Connect, open_client, serving
 from .websocket_support import (
@@ -120,13 +120,29 @@ async def test_a_violation_is_told_once_the_messages_in_front_of_it_are_received
     await busy.opened.wait()
     await peer.send(text("first") + frame(PING, b"1") + text("second") + frame(15) + text("never"))
     assert await peer.frame() == Frame(PONG, b"1")
-    await trio.sleep(100)
+    await trio.sleep(9)
     assert busy.ws.close_code is None
     busy.go.set()
     assert await peer.close_code() == 1002
     assert await peer.ended()
     await busy.recorder.ended.wait()
     assert (busy.recorder.messages, busy.recorder.code) == (["first", "second"], 1002)
+
+
+async def test_a_violation_is_told_after_a_while_even_if_nobody_receives(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    busy = Busy()
+    peer = await open_peer(connect_memory, busy, close_timeout=10)
+    await busy.opened.wait()
+    watch = Stopwatch()
+    await peer.send(text("first") + frame(15))
+    assert await peer.close_code() == 1002
+    assert await peer.ended()
+    assert 10 <= watch.lap() <= 11
+    busy.go.set()
+    await busy.recorder.ended.wait()
+    assert (busy.recorder.messages, busy.recorder.code) == (["first"], 1002)
 
 
 async def test_a_violation_with_nothing_in_front_of_it_is_told_at_once(
@@ -241,19 +257,43 @@ async def test_fragments_beside_a_busy_handler_are_bounded_by_the_message(
     assert await peer.close_code() == 1009
 
 
-async def test_pings_that_nobody_reads_the_pongs_of_stop_the_reading() -> None:
-    """Not only while the handler is busy: pongs are bounded like everything that is sent."""
-    for handler in (Recorder(), Busy()):
-        async with serving(server_of(handler, send_buffer=10_000)) as listener:
-            listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 16384)
-            peer = await shake(await open_client(listener))
-            await handler.opened.wait()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(peer.stream.send_all, frame(PING, bytes(125)) * 500_000)
-                await trio.testing.wait_all_tasks_blocked(0.1)
-                assert nursery.child_tasks  # it waits for the server, which waits for the peer to read
-                nursery.cancel_scope.cancel()
-            await peer.aclose()
+async def test_a_peer_that_reads_late_gets_the_pong_of_its_newest_ping(nursery: trio.Nursery) -> None:
+    """Pongs are bounded like everything that is sent."""
+    to_server, from_client = trio.testing.memory_stream_one_way_pair()
+    to_client, from_server = trio.testing.lockstep_stream_one_way_pair()  # it buffers nothing
+    server = server_of(Recorder(), send_buffer=10_000)
+    nursery.start_soon(server.serve_stream, trio.StapledStream(to_client, from_client))
+    peer = await shake(Client(trio.StapledStream(to_server, from_server)))
+    for number in range(1000):
+        await peer.stream.send_all(frame(PING, b"%03d" % number))
+    await trio.testing.wait_all_tasks_blocked()
+    pongs = []
+    while pongs[-1:] != [999]:
+        pongs.append(int((await peer.frame()).payload))
+    assert pongs == [*range(len(pongs) - 1), 999]
+    assert 100 < len(pongs) < 500
+    await peer.send(close())
+    assert await peer.close_code() == 1000
+
+
+async def test_receiving_goes_on_while_the_peer_does_not_read() -> None:
+    """A peer that sends all it has before it reads is no reason for a deadlock."""
+    received: list[Message] = []
+
+    async def both(ws: websocket.WebSocket[Message]) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, bytes(16_000_000))
+            for _ in range(300):
+                received.append(await ws.receive())
+
+    async with serving(server_of(both)) as listener:
+        peer = await shake(await open_client(listener))
+        for _ in range(300):
+            await peer.stream.send_all(frame(BINARY, bytes(50_000)))
+        assert len(bytes((await peer.frame()).payload)) == 16_000_000
+        assert await peer.close_code() == 1000
+        await peer.aclose()
+    assert len(received) == 300
 
 
 # ---- the peer is silent
@@ -382,6 +422,28 @@ async def test_a_peer_that_reads_slowly_stays(mock_clock: trio.testing.MockClock
         frames = [await peer.frame() for _ in range(2)]
         assert Frame(TEXT, b"done") in frames
         await peer.aclose()
+
+
+async def test_a_quick_one_does_not_wait_for_the_slow_ones(nursery: trio.Nursery, autojump_clock: Any) -> None:
+    async def handler(ws: websocket.WebSocket[Any]) -> None:
+        await Recorder()(ws)
+
+    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+        seconds = float(request.query)
+        async with websocket.accept(request, stream, ping_interval=seconds, ping_timeout=seconds) as ws:
+            await Recorder()(ws)
+
+    server = Server(on_upgrade=on_upgrade)
+    async with serving(server) as listener:
+        slow = await shake(await open_client(listener), target="/?50")
+        await trio.sleep(0.1)
+        quick = await shake(await open_client(listener), target="/?0.04")
+        watch = Stopwatch()
+        assert (await quick.frame()).opcode == PING
+        assert await quick.ended()
+        assert watch.lap() <= 0.08
+        await slow.aclose()
+        await quick.aclose()
 
 
 async def test_keepalive_is_for_every_websocket_of_a_server(

@@ -77,11 +77,15 @@ class Response:
         self._content = content.encode() if isinstance(content, str) else content
         self._names = names
         self._length = self._check_length(fields)
-        # The handler gave `Connection: close`.
-        self.asks_to_close = any(
-            name.lower() == b"connection" and b"close" in value.lower().replace(b" ", b"").split(b",")
+        options = [
+            option.strip(b" \t")
             for name, value in fields
-        )
+            if name.lower() == b"connection"
+            for option in value.lower().split(b",")
+        ]
+        self.asks_to_close = b"close" in options
+        if b"upgrade" in names and b"upgrade" not in options:
+            fields.append((b"Connection", b"Upgrade"))  # RFC 9110 section 7.8
         lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, '')}".encode()]
         lines += [name + b": " + value for name, value in fields if name.lower() != b"content-length"]
         self._head = b"\r\n".join(lines)

@@ -152,16 +152,22 @@ class UpgradedStream(trio.abc.Stream):
 
     def wait_send_all_might_not_block(self) -> Coroutine[Any, Any, None]:
         """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
+        self._check_open()
         return self._transport.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
         """End our side, discard what the peer still sends for a while, and close.
 
         Tasks that wait on this stream wake with `trio.ClosedResourceError`. Cancelled, it closes
-        at once.
+        at once, also if another task is closing it.
         """
         if self._closed:
-            return await checkpoint()
+            try:
+                return await checkpoint()
+            except trio.Cancelled:
+                if self.was_closed:
+                    await self._transport.abort()
+                raise
         self.mark_closed()
         self.was_closed = True
         await self._transport.finish(self._limits.linger_timeout)

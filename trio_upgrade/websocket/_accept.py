@@ -60,7 +60,7 @@ class Accepting(AbstractAsyncContextManager[WebSocket[T]]):
         self._websocket: WebSocket[T] = WebSocket(
             request, stream, nursery, options, agreement.subprotocol, agreement.deflate
         )
-        self._keepalive.add(self._websocket, options.tick)
+        self._keepalive.add(self._websocket)
         return self._websocket
 
     async def __aexit__(

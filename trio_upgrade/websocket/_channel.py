@@ -48,14 +48,15 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
     __slots__ = (
         "_away",
         "_closed",
+        "_deadline",
         "_deflate",
-        "_drop_at",
         "_ended",
         "_inbox",
         "_news",
         "_nursery",
         "_options",
         "_outgoing",
+        "_own_close",
         "_pings",
         "_reading_ahead",
         "_receiving",
@@ -95,10 +96,11 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         self._away = False  # nobody has received since the last tick
         self._closed = False  # by aclose
         self._sent_close = False
+        self._own_close = False  # begun by the server, or a broadcast
         self._violated = False
         self._ended = False  # nothing more will come
         self._pings = Pings(options)
-        self._drop_at = math.inf
+        self._deadline = math.inf  # of the peer to answer our close, or of the handler to take what is read ahead
 
     def __repr__(self) -> str:
         state = "open" if self.close_code is None else f"closed {self.close_code}"
@@ -133,22 +135,20 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
                     await checkpoint()
                 elif self._reading_ahead:
                     await self._wait_news()
-                elif self._outgoing.is_full:  # of pongs, maybe: whoever wants answers must take them
-                    await self._outgoing.wait_room()
                 else:
-                    try:
-                        data = await self._stream.receive_some()
-                    except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                        self._vanish(str(exc))
-                    else:
-                        self._feed(data)
+                    await self._read()
             return message
         finally:
             self._receiving = False
             if self._news is not None:
                 self._tell_news()
 
-    def _feed(self, data: bytes | bytearray) -> None:
+    async def _read(self) -> None:
+        """Wait for bytes, or the end of the connection."""
+        try:
+            data = await self._stream.receive_some()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            return self._vanish(str(exc))
         if data:
             self._pings.heard = True
             self._inbox.feed(bytes(data))
@@ -172,6 +172,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
     def _answer(self, close: Close) -> None:
         """The peer has closed (RFC 6455 section 5.5.1)."""
         code = close.code
+        if self._outgoing.broken and not self._sent_close:
+            self.close_code = None  # a send that failed took the peer for gone
         self._send_close(code, close.reason, b"" if code == CloseCode.NO_STATUS_RCVD else close.serialize())
         self._finish()
 
@@ -180,7 +182,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         assert self.close_code is not None
         if self._closed:
             return trio.ClosedResourceError("this WebSocket was closed by another task")
-        if self._violated or (self.close_code not in ORDERLY and self._drop_at == math.inf):
+        if self._violated or not (self._own_close or self.close_code in ORDERLY):
             return self._connection_closed()
         return trio.EndOfChannel()
 
@@ -197,6 +199,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
 
         Raises:
           TypeError: it is neither str nor bytes.
+          ValueError: it is a str with a lone surrogate, which UTF-8 cannot have.
           ConnectionClosed: the WebSocket is closed.
           trio.ClosedResourceError: `aclose` was called.
 
@@ -205,16 +208,14 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         await checkpoint_if_cancelled()
         self._check_sendable()
         outgoing = self._outgoing
-        while outgoing.is_full:
-            await outgoing.wait_room()
-            self._check_sendable()
+        await outgoing.wait_turn()
+        self._check_sendable()
         if outgoing.put(encode_message(message, self._deflate)):
             await cancel_shielded_checkpoint()
         else:
             await outgoing.wait_sent()
         if outgoing.broken:
-            self._vanish("the connection broke")
-            raise self._connection_closed()
+            self._check_sendable()
 
     def send_nowait(self, message: T) -> None:
         """Send a message, or buffer it for a peer that is slow. Not a checkpoint.
@@ -241,7 +242,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         if self._closed:
             raise trio.ClosedResourceError("this WebSocket was already closed")
         if self._outgoing.broken:
-            self._vanish("the connection broke")
+            self._note_lost("the connection broke")
         if self.close_code is not None:
             raise self._connection_closed()
 
@@ -271,7 +272,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         self._shut = trio.Event()
         try:
             if not self._is_over:
-                with trio.move_on_after(self._options.close_timeout):
+                deadline = min(self._deadline, trio.current_time() + self._options.close_timeout)
+                with trio.CancelScope(deadline=deadline):
                     self._send_close(code, reason, payload)
                     await self._outgoing.wait_sent()
                     while not self._ended:
@@ -280,21 +282,22 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
             await self._close_stream()
 
     async def _wait_shut(self) -> None:
-        await checkpoint()
-        if self._shut is not None:
-            await self._shut.wait()
+        try:
+            await checkpoint()
+            if self._shut is not None:
+                await self._shut.wait()
+        except trio.Cancelled:
+            await self._close_stream(at_once=True)
+            raise
 
     async def _discard(self) -> None:
         """Read on, for the peer's close frame."""
         if self._receiving or self._reading_ahead:
             return await self._wait_news()
-        if not self._inbox.pending:
-            try:
-                self._feed(await self._stream.receive_some())
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                return self._vanish(str(exc))
-        else:
+        if self._inbox.pending:
             await checkpoint()
+        else:
+            await self._read()
         try:
             if self._inbox.drain():
                 self._finish()
@@ -342,7 +345,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
     def close_soon(self, code: int, reason: str) -> None:
         """Begin to close. The peer may take `close_timeout` seconds to answer."""
         if self.close_code is None:
-            self._drop_at = trio.current_time() + self._options.close_timeout
+            self._own_close = True
+            self._deadline = trio.current_time() + self._options.close_timeout
             self._send_close(code, reason, close_payload(code, reason))
 
     def _fail(self, violation: Violation) -> None:
@@ -351,10 +355,13 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         self._send_close(violation.code, violation.reason, close_payload(violation.code, violation.reason[:120]))
         self._finish()
 
-    def _vanish(self, why: str) -> None:
+    def _note_lost(self, why: str) -> None:
         if self.close_code is None:
             self.close_code = CloseCode.ABNORMAL_CLOSURE
             self.close_reason = why
+
+    def _vanish(self, why: str) -> None:
+        self._note_lost(why)
         self._finish()
 
     def _finish(self) -> None:
@@ -365,12 +372,17 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
 
     # ---- while nobody receives
 
+    @property
+    def pace(self) -> float:
+        """How often `tick` is to be called, in seconds."""
+        return self._options.tick
+
     def tick(self, now: float) -> None:
         """Do what is due; see `Keepalive`."""
         if self._shut is not None:
             return
-        if now >= self._drop_at:
-            return self._end_unattended(at_once=True)
+        if now >= self._deadline:
+            return self._run_out()
         if not self._receiving and not self._reading_ahead:
             if not self._away:
                 self._away = True
@@ -386,14 +398,22 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         """Close, as the server shuts down."""
         self.close_soon(CloseCode.GOING_AWAY, "the server is shutting down")
 
+    def _run_out(self) -> None:
+        """The peer does not answer our close, or the handler does not take what stands in front of a violation."""
+        if self._inbox.held is not None and not self._own_close:
+            self._deadline = math.inf
+            return self._fail(self._inbox.take_held())
+        self._end_unattended(at_once=True)
+
     def _see_to_pings(self, now: float) -> None:
         """Find out whether a silent peer is still there."""
-        if self._outgoing.progressed or self._inbox.is_full:
-            self._outgoing.progressed = False
+        outgoing = self._outgoing
+        if (outgoing.progressed and not outgoing.is_empty) or self._inbox.is_full:
             self._pings.heard = True
+        outgoing.progressed = False
         match self._pings.due(now):
             case "ping":
-                self._outgoing.put(encode_frame(FIN | Opcode.PING, b""))
+                outgoing.put(encode_frame(FIN | Opcode.PING, b""))
             case "drop":
                 self._vanish(f"nothing was heard for {self._options.ping_timeout} seconds after a ping")
                 self._end_unattended(at_once=True)
@@ -409,14 +429,10 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
             while not (self._receiving or self._ended or self._inbox.is_full):
                 if self._inbox.pending:
                     await checkpoint()
-                elif self._outgoing.is_full:
-                    await self._outgoing.wait_room()
                 else:
-                    self._feed(await self._stream.receive_some())
+                    await self._read()
                 if not self._ended:
                     self._parse_ahead()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._vanish(str(exc))
         except Exception:
             logger.exception("reading %r ahead failed inside the server; please report this", self)
             self._vanish("reading failed")
@@ -432,6 +448,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
                 self._answer(close)
         except Violation as exc:
             self._fail(exc)
+        if self._inbox.held is not None and self._deadline == math.inf:
+            self._deadline = trio.current_time() + self._options.close_timeout
 
     async def _close_unattended(self, at_once: bool) -> None:
         """End the connection of a WebSocket that is closed, while its handler is busy elsewhere."""

@@ -32,10 +32,21 @@ class Deflate:
       agreed: the parameters that were negotiated.
     """
 
-    __slots__ = ("_agreed", "_compressor", "_decompressor", "_final_blocks")
+    __slots__ = (
+        "_compressor",
+        "_decompressor",
+        "_final_blocks",
+        "_our_bits",
+        "_our_takeover",
+        "_their_bits",
+        "_their_takeover",
+    )
 
     def __init__(self, agreed: PerMessageDeflate) -> None:
-        self._agreed = agreed
+        self._our_bits = agreed.local_max_window_bits
+        self._our_takeover = not agreed.local_no_context_takeover
+        self._their_bits = agreed.remote_max_window_bits
+        self._their_takeover = not agreed.remote_no_context_takeover
         self._compressor: Any = None  # typeshed has no name for these that is there at run time
         self._decompressor: Any = None
         self._final_blocks = 0
@@ -44,8 +55,8 @@ class Deflate:
         """The payload of a message, compressed."""
         compressor = self._compressor
         if compressor is None:
-            compressor = zlib.compressobj(wbits=-self._agreed.local_max_window_bits, **COMPRESS_SETTINGS)
-            if not self._agreed.local_no_context_takeover:
+            compressor = zlib.compressobj(wbits=-self._our_bits, **COMPRESS_SETTINGS)
+            if self._our_takeover:
                 self._compressor = compressor
         data: bytes = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
         return data[: -len(TAIL)]
@@ -62,7 +73,7 @@ class Deflate:
         try:
             while data and len(inflated) <= room:
                 if self._decompressor is None:
-                    self._decompressor = zlib.decompressobj(wbits=-self._agreed.remote_max_window_bits)
+                    self._decompressor = zlib.decompressobj(wbits=-self._their_bits)
                 inflated += self._decompressor.decompress(data, room + 1 - len(inflated))
                 data = b""
                 if self._decompressor.eof:
@@ -71,7 +82,7 @@ class Deflate:
             raise malformed() from None
         if final:
             self._final_blocks = 0
-            if self._agreed.remote_no_context_takeover:
+            if not self._their_takeover:
                 self._decompressor = None
         return inflated
 

@@ -171,6 +171,14 @@ class Incoming:
         else:
             self._at = at
 
+    def _need_data(self) -> Event:
+        """Keep the begin of a header, and nothing of what came in front of it."""
+        if self._at:
+            self._data = self._data[self._at :]
+            self._at = 0
+        self.pending = False
+        return NEED_DATA
+
     def next(self) -> Event:
         """Parse one frame.
 
@@ -186,8 +194,7 @@ class Incoming:
         data, at = self._data, self._at
         available = len(data) - at
         if available < 2:
-            self.pending = False
-            return NEED_DATA
+            return self._need_data()
         first = data[at]
         if self._message is not None or first not in (WHOLE_BINARY, WHOLE_TEXT):
             self._check_first(first)
@@ -201,8 +208,7 @@ class Incoming:
             if available >= header - 4:
                 length = extended_length(first, data[at + 2 : at + header - 4])
         if available < header:
-            self.pending = False
-            return NEED_DATA
+            return self._need_data()
         begin = at + header
         end = begin + length
         key = data[begin - 4 : begin]

@@ -20,7 +20,7 @@ __all__ = ["Inbox"]
 
 T = TypeVar("T", str, bytes, str | bytes)
 
-BUDGET = 256  # frames parsed in one go: so a flood of empty ones holds nobody up
+BUDGET = 32  # frames parsed in one go: so a flood of empty ones holds nobody up
 
 
 class Inbox(Generic[T]):
@@ -30,9 +30,12 @@ class Inbox(Generic[T]):
       options: which messages may come, and how many are read ahead.
       deflate: how messages may be compressed, if that was negotiated.
       outgoing: where pongs go.
+
+    Attributes:
+      held: a violation that was read ahead, behind messages that are still to be taken.
     """
 
-    __slots__ = ("_held", "_incoming", "_options", "_outgoing", "_queue", "_size")
+    __slots__ = ("_incoming", "_options", "_outgoing", "_queue", "_size", "held")
 
     def __init__(self, options: Options, deflate: Deflate | None, outgoing: Outgoing) -> None:
         self._options = options
@@ -40,7 +43,7 @@ class Inbox(Generic[T]):
         self._incoming = Incoming(options.max_message_size, deflate)
         self._queue: deque[T] | None = None  # messages that were read ahead
         self._size = 0  # of these
-        self._held: Violation | None = None  # met while messages in front of it are still to be taken
+        self.held: Violation | None = None
 
     @property
     def pending(self) -> bool:
@@ -55,7 +58,7 @@ class Inbox(Generic[T]):
     @property
     def is_full(self) -> bool:
         """No more should be read ahead."""
-        return self._held is not None or self._size >= self._options.receive_buffer
+        return self.held is not None or self._size >= self._options.receive_buffer
 
     def feed(self, data: bytes) -> None:
         """Take bytes that have arrived."""
@@ -78,9 +81,15 @@ class Inbox(Generic[T]):
             self._size -= len(message) + OVERHEAD
             return message
         self._queue = None
-        if self._held is not None:
-            raise self._held
+        if self.held is not None:
+            raise self.take_held()
         return self._parse()
+
+    def take_held(self) -> Violation:
+        """The violation that was held back; it is not kept, since its traceback will lead here."""
+        held, self.held = self.held, None
+        assert held is not None
+        return held.with_traceback(None)
 
     def read_ahead(self) -> Close | None:
         """Queue the messages that have arrived; a close frame is not queued.
@@ -99,7 +108,7 @@ class Inbox(Generic[T]):
         except Violation as exc:
             if not self._queue:
                 raise
-            self._held = exc
+            self.held = exc.with_traceback(None)
         return None
 
     def drain(self) -> Close | None:
@@ -114,19 +123,25 @@ class Inbox(Generic[T]):
     def _parse(self) -> T | Close | None:
         """The next of what has arrived. None may come although there is more."""
         wanted = self._options.message_type
-        for _ in range(BUDGET):
-            event = self._incoming.next()
-            if event is NEED_DATA:
-                return None
-            if event is None:
-                continue
-            if isinstance(event, Control):
-                if event.opcode is Opcode.PING:
-                    self._outgoing.put(encode_frame(FIN | Opcode.PONG, event.payload))
-                elif event.opcode is Opcode.CLOSE:
-                    return parse_close(event.payload)
-            elif wanted is None or type(event) is wanted:
-                return event  # type: ignore[return-value]
-            else:
-                raise Violation(CloseCode.UNSUPPORTED_DATA, f"messages here are {wanted.__name__}")
-        return None
+        pongs = pong = b""
+        try:
+            for _ in range(BUDGET):
+                event = self._incoming.next()
+                if event is NEED_DATA:
+                    return None
+                if event is None:
+                    continue
+                if isinstance(event, Control):
+                    if event.opcode is Opcode.PING:
+                        pong = encode_frame(FIN | Opcode.PONG, event.payload)
+                        pongs += pong
+                    elif event.opcode is Opcode.CLOSE:
+                        return parse_close(event.payload)
+                elif wanted is None or type(event) is wanted:
+                    return event  # type: ignore[return-value]
+                else:
+                    raise Violation(CloseCode.UNSUPPORTED_DATA, f"messages here are {wanted.__name__}")
+            return None
+        finally:
+            if pongs:
+                self._outgoing.put_pongs(pongs, newest=pong)

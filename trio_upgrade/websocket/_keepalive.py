@@ -24,6 +24,11 @@ logger = logging.getLogger("trio_upgrade")
 class Member(Protocol):
     """What is looked at."""
 
+    @property
+    def pace(self) -> float:
+        """At least once in so many seconds."""
+        ...
+
     def tick(self, now: float) -> None:
         """Do what is due at `now`, a time of `trio.current_time`. Must not block."""
         ...
@@ -39,40 +44,54 @@ class Keepalive:
     def __init__(self, server: Server) -> None:
         self.members: set[Member] = set()
         self._server = server
-        self._tick = math.inf
+        self._pace = math.inf
+        self._pause = trio.CancelScope()
         self._added = trio.Event()
 
-    def add(self, member: Member, tick: float) -> None:
-        """Look after `member` from now on, at least every `tick` seconds."""
-        self._tick = min(self._tick, tick)
+    def add(self, member: Member) -> None:
+        """Look after `member` from now on."""
         self.members.add(member)
         self._added.set()
+        if member.pace < self._pace:
+            self._pace = member.pace
+            self._pause.deadline = min(self._pause.deadline, trio.current_time() + self._pace)
         if self._server.shutting_down.is_set():
             member.go_away()
 
     async def run(self) -> None:
         """Look after the members until cancelled."""
+        told = False
         while True:
             if not self.members:
                 self._added = trio.Event()
                 await self._added.wait()
-            await self._pause()
-            now = trio.current_time()
-            for member in list(self.members):
-                try:
-                    member.tick(now)
-                except Exception:
-                    self.members.discard(member)
-                    logger.exception("keeping %r alive failed inside the server; please report this", member)
+            if told:
+                await trio.sleep(self._pace)
+            else:
+                told = await self._sleep_until_shutdown()
+            self._look(trio.current_time())
 
-    async def _pause(self) -> None:
-        """Sleep for a tick; a shutdown that begins meanwhile is told to the members at once."""
-        if self._server.shutting_down.is_set():
-            return await trio.sleep(self._tick)
-        with self._server.cancel_on_shutdown():
-            return await trio.sleep(self._tick)
-        for member in list(self.members):
+    async def _sleep_until_shutdown(self) -> bool:
+        """Sleep for a while; a shutdown that begins meanwhile is told to the members at once."""
+        with self._server.cancel_on_shutdown() as self._pause:
+            self._pause.deadline = trio.current_time() + self._pace
+            await trio.sleep_forever()
+        if not self._server.shutting_down.is_set():
+            return False
+        for member in self.members:
             member.go_away()
+        return True
+
+    def _look(self, now: float) -> None:
+        """Look at each member once, and find out how soon again."""
+        self._pace = math.inf
+        for member in list(self.members):
+            try:
+                self._pace = min(self._pace, member.pace)
+                member.tick(now)
+            except Exception:
+                self.members.discard(member)
+                logger.exception("keeping %r alive failed inside the server; please report this", member)
 
 
 _keepalives: WeakKeyDictionary[trio.Nursery, Keepalive] = WeakKeyDictionary()

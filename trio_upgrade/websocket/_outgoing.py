@@ -32,14 +32,16 @@ class Outgoing:
 
     Attributes:
       broken: the stream takes no more; frames are dropped from now on.
-      progressed: the peer took something of what it had made wait; for its reader to reset.
+      progressed: something of what was buffered was taken; for its reader to reset.
     """
 
     __slots__ = (
         "_frames",
         "_limit",
+        "_line",
         "_number",
         "_nursery",
+        "_pong",
         "_send_nowait",
         "_sending",
         "_sent",
@@ -57,6 +59,8 @@ class Outgoing:
         self._limit = limit
         self._frames: deque[bytes] | None = None  # while there are any
         self._waiting: trio.lowlevel.ParkingLot | None = None
+        self._line: trio.StrictFIFOLock | None = None  # of senders that wait for room
+        self._pong: bytes | None = None  # that waits for room
         self._size = 0
         self._number = 0  # of frames that were ever buffered
         self._sent = 0  # of these
@@ -96,6 +100,18 @@ class Outgoing:
         self._number += 1
         return False
 
+    def put_pongs(self, pongs: bytes, newest: bytes) -> None:
+        """Send pongs; while there is no room, the newest alone waits for some (RFC 6455 section 5.5.3)."""
+        if self.is_full:
+            self._pong = newest
+        else:
+            self.put(pongs)
+
+    def _put_pong(self) -> None:
+        if self._pong is not None and not self.is_full:
+            pong, self._pong = self._pong, None
+            self.put(pong)
+
     def _offer(self, frame: bytes) -> int:
         if self._send_nowait is None:
             return 0
@@ -112,11 +128,14 @@ class Outgoing:
         while self._sent < number and not self.broken:
             await self._wait()
 
-    async def wait_room(self) -> None:
-        """Wait until more may be put, or the stream broke. Always a checkpoint."""
-        await trio.lowlevel.checkpoint()
-        while self.is_full and not self.broken:
-            await self._wait()
+    async def wait_turn(self) -> None:
+        """Wait until more may be put, behind all that wait already, or until the stream broke."""
+        if self.is_full or (self._line is not None and self._line.locked()):
+            if self._line is None:
+                self._line = trio.StrictFIFOLock()
+            async with self._line:
+                while self.is_full and not self.broken:
+                    await self._wait()
 
     async def _wait(self) -> None:
         if self._waiting is None:
@@ -134,7 +153,6 @@ class Outgoing:
         self._wake()
 
     async def _send_rest(self, frames: deque[bytes]) -> None:
-        waits = self._send_nowait is not None  # else the first piece may just go where there is room
         try:
             while frames and not self.broken:
                 number, data = take(frames)
@@ -142,17 +160,20 @@ class Outgoing:
                     for start in range(0, len(data), PIECE):
                         with view[start : start + PIECE] as piece:
                             await self._stream.send_all(piece)
-                        self.progressed |= waits
-                        waits = True
+                        self.progressed = True
                 if not self.broken:
                     self._sent += number
                     self._size -= len(data) + number * OVERHEAD
+                    self._put_pong()
                     self._wake()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._break()
         except Exception:
             logger.exception("sending to a WebSocket failed inside the server; please report this")
             self._break()
+        except BaseException:
+            self._break()  # a frame may have been cut: nothing may follow it
+            raise
         finally:
             self._sending = False
             self._frames = None
