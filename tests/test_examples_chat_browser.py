@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import trio
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
 
 from examples.chat import make_server
-from examples.chat.rooms import MemoryStore
+from examples.chat.store import MemoryStore
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True}
@@ -57,7 +57,9 @@ def browser() -> Iterator[Browser]:
             pytest.fail("there is no Chromium, and CI must have one")
         pytest.skip("there is no Chromium: get it with `apt-get install chromium`")
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # its sandbox does not work for root
+        arguments = ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
+        if os.geteuid() == 0:
+            arguments.append("--no-sandbox")  # its sandbox does not work for root
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield browser
         browser.close()
@@ -78,8 +80,16 @@ class Person:
         self.url = url
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("dialog", lambda dialog: self.errors.append(f"a dialog: {dialog.message}"))
+        self.asked = 0  # whether they really want to leave the page
+        page.on("dialog", self._answer)
         page.on("console", self._note)
+
+    def _answer(self, dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":
+            self.asked += 1
+        else:
+            self.errors.append(f"a dialog: {dialog.message}")
+        dialog.accept()
 
     def _note(self, message: Any) -> None:
         # A connection that is refused while the server is away is no fault of the page.

@@ -3,7 +3,7 @@ import sys
 
 import trio_upgrade
 
-from . import make_server
+from . import server
 
 
 def main() -> None:
@@ -11,10 +11,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free (default: 8000)")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     arguments = parser.parse_args()
+    if not 0 <= arguments.port <= 65535:
+        sys.exit(f"chat: there is no port {arguments.port}: they go from 0 to 65535")
     try:
-        trio_upgrade.run(make_server(), arguments.port, host=arguments.host)
+        trio_upgrade.run(server, arguments.port, host=arguments.host)
     except OSError as exc:
-        sys.exit(f"chat: cannot listen on port {arguments.port}: {exc.strerror}")
+        sys.exit(f"chat: cannot listen on {arguments.host}, port {arguments.port}: {exc.strerror}")
 
 
 if __name__ == "__main__":

@@ -1,33 +1,44 @@
 """One person's connection: what they may send, how much, and how they are told.
 
-The browser sends `{"type": "enter", "name", "room", "last", "session"}` once, and then
-`{"type": "say", "uid", "text"}`. It gets `welcome`, `message`, `people` and `notice`.
+The browser sends `{"type": "enter", "name", "room", "last", "session"}` once. Then it says
+something with `{"type": "say", "uid", "text"}`, and finds out whether anybody is there with
+`{"type": "beat"}`, which is answered likewise. It gets `welcome` (who it is, who is there, what was
+said), `message`, `joined`, `left`, and `notice` about what it cannot say.
 """
 
 import json
 import math
-import unicodedata
+import re
 from typing import Any
 
 import trio
 
 from trio_upgrade import websocket
 
+from .limits import Allowance, Allowances
 from .rooms import Full, NameTaken, Person, Room, Rooms
+from .words import MAX_NAME, clean_name, problem_with
 
-__all__ = ["MAX_FRAME_SIZE", "serve"]
+__all__ = ["MAX_FRAME_SIZE", "Doorkeeper"]
 
 MAX_FRAME_SIZE = 32 * 1024  # bytes
-MAX_TEXT = 2000  # characters of a message
-MAX_NAME = 32
 ENTER_TIMEOUT = 10  # seconds
-RATE = 2.0  # messages a second, in the long run
-BURST = 8  # messages at once
-STRIKES = 30  # messages in a row that were too many, until it is enough
+RATE, BURST = 2, 8  # frames of a connection: a second in the long run, and at once
+ADDRESS_RATE, ADDRESS_BURST = 10, 50  # frames of all connections from one address
+ENTER_RATE, ENTER_BURST = 2, 30  # new connections from one address
+STRIKES = 30  # frames in a row that were too many, until it is enough
 
-# Close codes that tell the page why it should not come back by itself.
-REFUSED = 4000
-TAKEN_OVER = 4001
+# Close codes. Behind these, and behind 1008 and 1009, the page does not come back by itself.
+NAME_REFUSED = 4000
+ROOM_REFUSED = 4001
+TAKEN_OVER = 4002
+FULL = 4003
+# Behind this one it does, after a while.
+TRY_AGAIN_LATER = 1013
+
+FIELDS = {"enter": ("name", "room", "last", "session"), "say": ("uid", "text"), "beat": ()}
+UID = re.compile(r"[0-9A-Za-z-]{8,64}")  # what `crypto.randomUUID` makes, and the like
+ID = re.compile(r"[0-9A-Za-z-]{0,64}")  # of a message, or none
 
 
 class Refused(Exception):
@@ -39,130 +50,98 @@ class Refused(Exception):
         self.reason = reason
 
 
-class Allowance:
-    """How much somebody may still say: it fills at `RATE`, up to `BURST`."""
+class Doorkeeper:
+    """Lets people into the rooms, and knows how much each address has done."""
 
-    def __init__(self) -> None:
-        self._left = float(BURST)
-        self._at = trio.current_time()
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        self._entering = Allowances(ENTER_RATE, ENTER_BURST)
+        self._saying = Allowances(ADDRESS_RATE, ADDRESS_BURST)
 
-    def take(self) -> float:
-        """Use up one. Returns 0, or for how many seconds to wait first."""
-        now = trio.current_time()
-        self._left = min(BURST, self._left + (now - self._at) * RATE)
-        self._at = now
-        if self._left < 1:
-            return (1 - self._left) / RATE
-        self._left -= 1
-        return 0
+    async def serve(self, ws: websocket.WebSocket[str]) -> None:
+        """Let somebody in, and listen to them until they leave."""
+        try:
+            if self._entering.take(ws.request.client):
+                raise Refused(TRY_AGAIN_LATER, "Too many come in from your address.")
+            person, room_name, last = parse_enter(await first_frame(ws), ws)
+            async with self._rooms.enter(person, room_name, last) as room:
+                with person.leaving:
+                    await self._listen(room, person)
+            if person.leaving.cancelled_caught:
+                raise Refused(TAKEN_OVER, "You came in from another tab.")
+        except trio.EndOfChannel:
+            pass  # they left before they had come in
+        except NameTaken:
+            await ws.aclose(NAME_REFUSED, "Somebody in this room has that name.")
+        except Full as exc:
+            await ws.aclose(FULL, str(exc))
+        except Refused as exc:
+            await ws.aclose(exc.code, exc.reason)
 
-
-async def serve(rooms: Rooms, ws: websocket.WebSocket[str]) -> None:
-    """Let somebody in, and listen to them until they leave."""
-    try:
-        with trio.fail_after(ENTER_TIMEOUT):
-            person, room_name, last = parse_enter(await ws.receive(), ws)
-        async with rooms.enter(person, room_name, last) as room:
-            with person.leaving:
-                await listen(room, person)
-        if person.leaving.cancelled_caught:
-            raise Refused(TAKEN_OVER, "You came in from another tab.")
-    except trio.EndOfChannel:
-        pass  # they left before they had come in
-    except trio.TooSlowError:
-        await ws.aclose(1008, "Nobody said who is coming in.")
-    except NameTaken:
-        await ws.aclose(REFUSED, "Somebody in this room has that name.")
-    except Full as exc:
-        await ws.aclose(1013, str(exc))
-    except Refused as exc:
-        await ws.aclose(exc.code, exc.reason)
-
-
-async def listen(room: Room, person: Person) -> None:
-    """Pass on what somebody says."""
-    allowance = Allowance()
-    strikes = 0
-    async for frame in person.ws:
-        uid, text = parse_say(frame)
-        if problem := problem_with(text):
-            person.tell(type="notice", code="unfit", text=problem, uid=uid)
-        elif wait := allowance.take():
-            strikes += 1
+    async def _listen(self, room: Room, person: Person) -> None:
+        """Pass on what somebody says. Every frame counts, whatever is in it."""
+        allowance = Allowance(RATE, BURST)
+        strikes = 0
+        async for frame in person.ws:
+            fields = parse(frame, "say", "beat")
+            wait = allowance.take()
+            strikes = strikes + 1 if wait else 0
             if strikes > STRIKES:
                 raise Refused(1008, "You write too much.")
-            seconds = math.ceil(wait)
-            notice = f"You are writing too fast. Wait {seconds} s."
-            person.tell(type="notice", code="too-fast", text=notice, uid=uid, wait=wait)
-        else:
-            strikes = 0
-            await room.say(person, uid, text)
+            wait = wait or self._saying.take(person.ws.request.client)
+            if fields["type"] == "beat":
+                person.tell(type="beat")
+            else:
+                await answer(room, person, fields["uid"], fields["text"].strip(), wait)
+
+
+async def answer(room: Room, person: Person, uid: str, text: str, wait: float) -> None:
+    """Pass on a message, or tell its sender why not."""
+    if not UID.fullmatch(uid):
+        raise nonsense()
+    if wait:
+        notice = f"You are writing too fast. Wait {math.ceil(wait)} s."
+        person.tell(type="notice", code="too-fast", text=notice, uid=uid, wait=wait)
+    elif problem := problem_with(text):
+        person.tell(type="notice", code="unfit", text=problem, uid=uid)
+    else:
+        await room.say(person, uid, text)
+
+
+async def first_frame(ws: websocket.WebSocket[str]) -> str:
+    try:
+        with trio.fail_after(ENTER_TIMEOUT):
+            return await ws.receive()
+    except trio.TooSlowError:
+        raise Refused(1008, "Nobody said who is coming in.") from None
 
 
 def parse_enter(frame: str, ws: websocket.WebSocket[str]) -> tuple[Person, str, str]:
     """Who comes in, into which room, and the id of the last message they know."""
-    fields = parse(frame, "enter", "name", "room", "last", "session")
-    name, room = (clean_name(fields[key]) for key in ("name", "room"))
-    if not name or not room:
-        raise Refused(REFUSED, f"A name has 1 to {MAX_NAME} characters, and no unusual ones.")
-    if not is_id(fields["last"]) or not is_uid(fields["session"]):
-        raise Refused(1008, "This is not what the chat's page sends.")
-    return Person(name, fields["session"], ws), room.casefold(), fields["last"]
+    fields = parse(frame, "enter")
+    if not UID.fullmatch(fields["session"]) or not ID.fullmatch(fields["last"]):
+        raise nonsense()
+    name, room = clean_name(fields["name"]), clean_name(fields["room"]).casefold()
+    if not name:
+        raise Refused(NAME_REFUSED, f"A name has 1 to {MAX_NAME} characters, and no invisible ones.")
+    if not room:
+        raise Refused(ROOM_REFUSED, f"A room has a name of 1 to {MAX_NAME} characters, and no invisible ones.")
+    return Person(name, fields["session"], ws), room, fields["last"]
 
 
-def parse_say(frame: str) -> tuple[str, str]:
-    """The uid and the text of a message."""
-    fields = parse(frame, "say", "uid", "text")
-    if not is_uid(fields["uid"]):
-        raise Refused(1008, "This is not what the chat's page sends.")
-    return fields["uid"], fields["text"].strip()
-
-
-def parse(frame: str, expected: str, *keys: str) -> dict[str, str]:
-    """The fields of a frame, all of them str."""
+def parse(frame: str, *expected: str) -> dict[str, str]:
+    """The fields of a frame of one of the expected types, all of them str."""
     fields: Any
     try:
         fields = json.loads(frame)
     except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict) or fields.get("type") != expected:
-        raise Refused(1008, "This is not what the chat's page sends.")
-    if not all(isinstance(fields.get(key), str) for key in keys):
-        raise Refused(1008, "This is not what the chat's page sends.")
-    return {key: fields[key] for key in keys}
+        raise nonsense() from None
+    if not isinstance(fields, dict) or fields.get("type") not in expected:
+        raise nonsense()
+    if not all(isinstance(fields.get(key), str) for key in FIELDS[fields["type"]]):
+        raise nonsense()
+    return fields
 
 
-def is_uid(text: str) -> bool:
-    """Whether it looks like what `crypto.randomUUID` makes."""
-    return 8 <= len(text) <= 64 and text.isascii() and text.replace("-", "").isalnum()
-
-
-def is_id(text: str) -> bool:
-    """Whether it is a message's id, or empty."""
-    parts = text.split("-")
-    return not text or (len(parts) == 2 and all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts))
-
-
-def clean_name(text: str) -> str:
-    """A name as it is shown and compared; "" where it cannot be one."""
-    name = " ".join(unicodedata.normalize("NFKC", text).split())
-    if len(name) > MAX_NAME or not all(is_harmless(character) for character in name):
-        return ""
-    return name
-
-
-def problem_with(text: str) -> str:
-    """Why a message cannot be passed on, or ""."""
-    if not text:
-        return "There is nothing in this message."
-    if len(text) > MAX_TEXT:
-        return f"This message is too long: {len(text)} characters, where {MAX_TEXT} are allowed."
-    if not all(is_harmless(character) for character in text.replace("\n", "").replace("\t", "")):
-        return "This message has a character that cannot be shown."
-    return ""
-
-
-def is_harmless(character: str) -> bool:
-    """Not a control character, a lone surrogate, or one that turns the direction of the text around it."""
-    category = unicodedata.category(character)
-    return category not in ("Cc", "Cs") and character not in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+def nonsense() -> Refused:
+    return Refused(1008, "This is not what the chat's page sends.")

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from trio_upgrade import Request, Response
 
-__all__ = ["on_request"]
+__all__ = ["CHAT_PATH", "on_request"]
+
+CHAT_PATH = "/chat"  # of the WebSocket; main.js has it too
 
 TYPES = {
     "css": "text/css; charset=utf-8",
@@ -64,7 +66,7 @@ async def on_request(request: Request) -> Response:
     """Answer whatever is not the chat's WebSocket."""
     page = PAGES.get(request.path)
     if page is None:
-        if request.path == "/chat":
+        if request.path == CHAT_PATH:
             return Response(426, "This is the chat's WebSocket.\n", [*HEADERS, ("Upgrade", "websocket")])
         return Response(404, "There is no such page.\n", HEADERS)
     if request.method not in ("GET", "HEAD"):

@@ -1,77 +1,117 @@
 // Puts the parts together: who somebody is, where they are, and what goes in and out.
 
-import { Connection } from "/connection.js";
-import { Outbox, fallbackUid } from "/outbox.js";
-import { View } from "/view.js";
+import { Colours } from "/colours.js";
+import { Composer } from "/composer.js";
+import { Connection, PATIENCE } from "/connection.js";
+import { $ } from "/dom.js";
+import { Door } from "/door.js";
+import { Messages } from "/messages.js";
+import { Outbox } from "/outbox.js";
+import { Side } from "/side.js";
+import { showState } from "/status.js";
+import { isListOf, isObjectOf, isRandomId, isText, ofBrowser, ofTab, randomId } from "/storage.js";
 
-const $ = (id) => document.getElementById(id);
-const view = new View();
+const FIELDS = { 4000: "name", 4001: "room", 4003: "room" }; // close codes, and what was refused
+const ROOMS = 8; // that are remembered
+
+const notice = (text) => ($("notice").textContent = text);
 const outbox = new Outbox();
+const colours = new Colours();
+const side = new Side(colours);
+const messages = new Messages(colours, {
+  edit: (item) => (discard(item), composer.putBack(item.text)),
+  discard,
+});
+const composer = new Composer(say, notice);
+const door = new Door(enter);
 
 // Kept by the tab, so that a reload comes back as the same person.
-const session = sessionStorage.getItem("chat-session") ?? fallbackUid();
-sessionStorage.setItem("chat-session", session);
+const session = ofTab.load("chat-session", isRandomId, randomId());
+ofTab.save("chat-session", session);
 
-const here = { name: "", room: "", last: "", entered: false };
+const here = { id: "", name: "", room: "", last: "", entered: false };
+const known = new Set(); // the ids of the messages that are shown, and what their senders called them
 let connection = null;
-let sending = null; // the uid of what is on its way
+let underWay = null; // the uid of the message that waits for its answer
+let answerTimer = null;
 let resendTimer = null;
 
 // ---- coming in and leaving
 
 function enter(name, room) {
-  connection?.close();
-  clearTimeout(resendTimer);
-  Object.assign(here, { name, room, last: "", entered: false });
-  sending = null;
-  localStorage.setItem("chat-name", name);
-  sessionStorage.setItem("chat-here", JSON.stringify({ name, room }));
+  leave();
+  Object.assign(here, { name, room, last: "" });
+  known.clear();
+  colours.reset();
+  ofBrowser.save("chat-name", name);
+  ofTab.save("chat-here", { name, room });
+  const rooms = ofBrowser.load("chat-rooms", isListOf(isText), []).filter((other) => other !== room);
+  ofBrowser.save("chat-rooms", [room, ...rooms].slice(0, ROOMS));
   history.replaceState(null, "", `/?room=${encodeURIComponent(room)}`);
-  view.showRoom(name, room);
-  view.showRooms(remember(room), (other) => enter(here.name, other));
-  outbox.of(room).forEach((item) => view.addPending(item));
+  door.hide();
+  notice("");
+  side.showPeople([], "");
+  messages.open(room);
+  outbox.of(room).forEach((item) => messages.addPending(item));
+  showRooms();
+  composer.open(room);
   const address = new URL("/chat", location.href);
   address.protocol = address.protocol.replace("http", "ws");
   connection = new Connection(address, {
-    connecting: () => view.showState("connecting"),
-    open: () => connection.send({ type: "enter", name, room, last: here.last, session }),
+    connecting: () => showState("connecting"),
+    open: () => connection.send({ type: "enter", name: here.name, room, last: here.last, session }),
     message: (message) => handlers[message.type]?.(message),
-    waiting: (until) => {
-      here.entered = false;
-      sending = null;
-      view.showState("waiting", until);
+    waiting: (until, reason) => {
+      pause();
+      showState("waiting", until, reason);
     },
-    refused: (code, reason) => leave(reason),
+    refused: (code, reason) => {
+      // Whatever broke a rule would do so again, and nothing behind it would ever be sent.
+      if (code === 1008 || code === 1009) outbox.fail(underWay, reason);
+      leave();
+      showDoor({ refusal: reason || "The server has ended the connection.", field: FIELDS[code] });
+    },
   });
 }
 
-function leave(why = "") {
+function leave() {
   connection?.close();
-  clearTimeout(resendTimer);
-  sessionStorage.removeItem("chat-here");
-  view.showDoor(here.name, here.room, why);
+  connection = null;
+  pause();
+  ofTab.save("chat-here", null);
+  side.close();
+  messages.close();
 }
 
-// The rooms that this browser was in, the latest first.
-function remember(room) {
-  const rooms = JSON.parse(localStorage.getItem("chat-rooms") ?? "[]");
-  const all = [room, ...rooms.filter((other) => other !== room)].slice(0, 8);
-  localStorage.setItem("chat-rooms", JSON.stringify(all));
-  return all;
+// Nothing goes out until the next welcome.
+function pause() {
+  here.entered = false;
+  setUnderWay(null);
+  clearTimeout(resendTimer);
+  messages.setConnected(false);
+}
+
+function showDoor(more = {}) {
+  door.show({ name: here.name, room: here.room, unsent: outbox.counts, ...more });
+}
+
+function showRooms() {
+  const rooms = ofBrowser.load("chat-rooms", isListOf(isText), []);
+  side.showRooms(rooms, here.room, outbox.counts, (room) => enter(here.name, room));
 }
 
 // ---- what comes in
 
 const handlers = {
-  welcome({ name, people, messages, missed }) {
-    here.entered = true;
-    here.name = name; // as the server writes it
-    view.setName(name);
-    const first = here.last === "";
-    if (missed) view.addGap();
-    messages.forEach((message) => show(message, !first));
-    view.showPeople(people);
-    view.showState("connected");
+  welcome({ you, people, messages: said, missed }) {
+    const isFirst = known.size === 0;
+    Object.assign(here, you, { entered: true }); // the name as the server writes it
+    if (missed) messages.addGap();
+    said.forEach((message) => show(message, !isFirst));
+    side.showPeople(people, here.id);
+    messages.setConnected(true);
+    if (isFirst) messages.settle();
+    showState("connected");
     sendNext();
   },
 
@@ -79,104 +119,96 @@ const handlers = {
     show(message, true);
   },
 
-  people({ people }) {
-    view.showPeople(people);
+  joined(person) {
+    side.join(person);
+  },
+
+  left({ id }) {
+    side.leave(id);
   },
 
   notice({ code, text, uid, wait }) {
-    view.notice(text);
-    if (uid !== sending) return;
-    sending = null;
+    if (uid !== underWay) return;
+    setUnderWay(null);
     if (code === "too-fast") {
+      notice(text);
       resendTimer = setTimeout(sendNext, wait * 1000 + 100);
       return;
     }
-    const item = outbox.remove(uid);
-    view.failPending(uid, text, () => putBack(item.text));
+    const item = outbox.fail(uid, text);
+    if (item) messages.failPending(item);
     sendNext();
   },
 };
 
+// A message may come twice: when it was sent again, and when the server started again in between.
 function show(message, isNews) {
-  if (outbox.remove(message.uid)) {
-    view.removePending(message.uid);
-    isNews = false;
+  const isMine = message.sender === here.id;
+  const name = `${message.sender} ${message.uid}`;
+  if (!known.has(message.id)) here.last = message.id;
+  if (isMine && outbox.remove(message.uid)) {
+    messages.removePending(message.uid);
+    showRooms();
   }
-  if (isLater(message.id, here.last)) {
-    here.last = message.id;
-    view.addMessage(message, isNews);
-  }
-  if (message.uid === sending) {
-    sending = null;
-    if (outbox.of(here.room).length === 0) view.notice("");
-    sendNext();
-  }
-}
-
-// Ids are milliseconds and a number: "1700000000000-3".
-function isLater(id, other) {
-  if (other === "") return true;
-  const [a, b] = [id, other].map((text) => text.split("-").map(Number));
-  return a[0] > b[0] || (a[0] === b[0] && a[1] > b[1]);
+  if (!known.has(message.id) && !known.has(name)) messages.add(message, isMine, isNews);
+  known.add(message.id).add(name);
+  if (!isMine || message.uid !== underWay) return;
+  setUnderWay(null);
+  if (!outbox.next(here.room)) notice("");
+  sendNext();
 }
 
 // ---- what goes out
 
 // One at a time: so they stay in order, and a reconnection knows what to send again.
 function sendNext() {
-  const [item] = outbox.of(here.room);
-  if (!item || sending !== null || !here.entered) return;
-  sending = item.uid;
+  const item = outbox.next(here.room);
+  if (!item || underWay !== null || !here.entered) return;
+  setUnderWay(item.uid);
   connection.send({ type: "say", uid: item.uid, text: item.text });
 }
 
-function say() {
-  const text = $("text").value.trim();
-  if (!text) return;
-  $("text").value = "";
-  fit();
-  view.addPending(outbox.add(here.room, text));
+function setUnderWay(uid) {
+  underWay = uid;
+  clearTimeout(answerTimer);
+  if (uid !== null) answerTimer = setTimeout(() => connection.giveUp(), PATIENCE);
+}
+
+function say(text) {
+  messages.addPending(outbox.add(here.room, text));
   sendNext();
 }
 
-function putBack(text) {
-  const typed = $("text").value;
-  $("text").value = typed ? `${text}\n${typed}` : text;
-  fit();
-  $("text").focus();
-}
-
-// As high as its text, up to what the style allows.
-function fit() {
-  const box = $("text");
-  box.rows = Math.min(6, box.value.split("\n").length);
+function discard(item) {
+  outbox.remove(item.uid);
+  messages.removePending(item.uid);
+  showRooms();
 }
 
 // ---- what people do
 
-$("enter").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const [name, room] = [$("name").value.trim(), $("room").value.trim().toLowerCase()];
-  if (name && room) enter(name, room);
+$("leave").addEventListener("click", () => {
+  leave();
+  showDoor();
 });
-$("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  say();
-  $("text").focus();
-});
-$("text").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  say();
-});
-$("text").addEventListener("input", fit);
-$("leave").addEventListener("click", () => leave());
 $("now").addEventListener("click", () => connection?.retryNow());
+$("copy").addEventListener("click", async () => {
+  try {
+    await navigator.clipboard.writeText(location.href);
+    notice("The link is copied.");
+  } catch {
+    notice(`This is the link: ${location.href}`);
+  }
+});
+window.addEventListener("beforeunload", (event) => {
+  if (!outbox.isEmpty) event.preventDefault();
+});
 
 const asked = new URLSearchParams(location.search).get("room");
-const before = JSON.parse(sessionStorage.getItem("chat-here") ?? "null");
-if (before && (!asked || asked === before.room)) {
+const before = ofTab.load("chat-here", isObjectOf({ name: isText, room: isText }), null);
+if (before?.name && before.room && (!asked || asked === before.room)) {
   enter(before.name, before.room);
 } else {
-  view.showDoor(localStorage.getItem("chat-name") ?? "", asked ?? "lobby");
+  Object.assign(here, { name: ofBrowser.load("chat-name", isText, ""), room: asked ?? "lobby" });
+  showDoor();
 }
