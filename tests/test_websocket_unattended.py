@@ -267,7 +267,7 @@ async def test_a_peer_that_reads_late_gets_the_pong_of_its_newest_ping(nursery: 
     for number in range(1000):
         await peer.stream.send_all(frame(PING, b"%03d" % number))
     await trio.testing.wait_all_tasks_blocked()
-    pongs = []
+    pongs: list[int] = []
     while pongs[-1:] != [999]:
         pongs.append(int((await peer.frame()).payload))
     assert pongs == [*range(len(pongs) - 1), 999]
