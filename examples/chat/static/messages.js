@@ -83,8 +83,8 @@ export class Messages {
   #item(message, time, isMine, follows) {
     const stamp = element("time", "", clock.format(time));
     stamp.dateTime = time.toISOString();
-    const name = element("bdi", "name", message.name);
-    const item = element("li", "message", badge(message.name), name, stamp, textOf(withLinks(message.text)));
+    const who = element("p", "who", element("bdi", "name", message.name), stamp);
+    const item = element("li", "message", badge(message.name), who, textOf(withLinks(message.text)));
     item.classList.toggle("mine", isMine);
     item.classList.toggle("follows", follows);
     return this.#colours.paint(item, message.sender);
