@@ -1,17 +1,25 @@
 """The chat's page, in a real Chromium."""
 
+import contextlib
+import itertools
+import json
 import os
 import re
+import secrets
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import trio
-from playwright.sync_api import Browser, Dialog, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Dialog, Error, Locator, Page, WebSocketRoute, expect, sync_playwright
+from websockets.sync.client import connect
 
-from examples.chat import make_server
+from examples.chat import connection, limits, make_server, rooms
 from examples.chat.store import MemoryStore
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -48,6 +56,50 @@ class Running:
             self._token.run_sync_soon(self._stop.set)
             self._thread.join(20)
             assert not self._thread.is_alive()
+
+
+class Process:
+    """A chat in a process of its own, as somebody starts it."""
+
+    def __init__(self, port: int = 0) -> None:
+        command = [sys.executable, "-m", "examples.chat", "--port", str(port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        address = re.search(r"http://127.0.0.1:(\d+)", self._process.stdout.readline())
+        assert address is not None
+        self.url, self.port = address[0], int(address[1])
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=20)
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    process = Process()
+    yield process
+    process.kill()
+
+
+@contextlib.contextmanager
+def visitor(running: Running, name: str, room: str = "lobby") -> Iterator[Callable[[str], None]]:
+    """Somebody who needs no browser; gives what says something, once it was said."""
+    with connect(running.url.replace("http", "ws") + "/chat") as ws:
+        session = secrets.token_hex(8)
+        ws.send(json.dumps({"type": "enter", "name": name, "room": room, "last": "", "session": session}))
+        ws.recv()
+        numbers = itertools.count()
+
+        def say(text: str) -> None:
+            uid = f"uid-{next(numbers):06}"
+            ws.send(json.dumps({"type": "say", "uid": uid, "text": text}))
+            while json.loads(ws.recv()).get("uid") != uid:
+                pass
+
+        yield say
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +144,8 @@ class Person:
         dialog.accept()
 
     def _note(self, message: Any) -> None:
-        # A connection that is refused while the server is away is no fault of the page.
-        if message.type == "error" and "ERR_CONNECTION_REFUSED" not in message.text:
+        # What fails while the server or the network is away is no fault of the page.
+        if message.type == "error" and "net::ERR_" not in message.text:
             self.errors.append(message.text)
 
     def enter(self, name: str, room: str = "lobby") -> None:
@@ -104,6 +156,14 @@ class Person:
 
     def is_in(self) -> None:
         expect(self.page.get_by_role("status").first).to_have_text("Connected")
+
+    def comes_back(self) -> None:
+        """Is in again, without the wait that was to come."""
+        now = self.page.get_by_role("button", name="Now")
+        if now.is_visible():
+            with contextlib.suppress(Error):
+                now.click(timeout=1000)  # it may be too late, which is as well
+        self.is_in()
 
     def say(self, text: str) -> None:
         self.box.fill(text)
@@ -117,10 +177,22 @@ class Person:
     def log(self) -> Locator:
         return self.page.get_by_role("log")
 
+    @property
+    def alert(self) -> Locator:
+        return self.page.get_by_role("alert")
+
+    @property
+    def people(self) -> Locator:
+        return self.page.locator("#people li bdi")
+
+    @property
+    def pending(self) -> Locator:
+        return self.page.get_by_role("list", name="Not sent yet").get_by_role("listitem")
+
     def sees(self, *texts: str) -> None:
         """These messages, in this order, and no others."""
         expect(self.log.locator(".text")).to_have_text(list(texts))
-        expect(self.page.locator("#pending li")).to_have_count(0)
+        expect(self.pending).to_have_count(0)
 
 
 @pytest.fixture
@@ -128,9 +200,11 @@ def person(browser: Browser, running: Running) -> Iterator[Callable[..., Person]
     """Makes people, each with a browser context of their own; in the end none may have seen an error."""
     people: list[Person] = []
 
-    def make(name: str = "", room: str = "lobby", **options: Any) -> Person:
-        person = Person(browser.new_context(**options).new_page(), running.url)
+    def make(name: str = "", room: str = "lobby", *, url: str = "", script: str = "", **options: Any) -> Person:
+        person = Person(browser.new_context(**options).new_page(), url or running.url)
         people.append(person)
+        if script:
+            person.page.add_init_script(script)
         if name:
             person.enter(name, room)
             person.is_in()
@@ -167,15 +241,13 @@ def test_a_restart_of_the_server_loses_and_doubles_nothing(person: Callable[...,
     ann.say("two")
     ann.say("three")
     ben.say("four")
-    expect(ann.page.locator("#pending li")).to_have_count(2)
+    expect(ann.pending).to_have_count(2)
     ann.page.goto("about:blank")  # she leaves the page; what was typed is kept all the same
     again = Running(running._store, running.port)
     try:
         ann.page.goto(ann.url)
         for somebody in (ann, ben):
-            if somebody.page.get_by_role("button", name="Now").is_visible():
-                somebody.page.get_by_role("button", name="Now").click()
-            somebody.is_in()
+            somebody.comes_back()
             expect(somebody.log.locator(".text")).to_have_count(4)
         texts = ann.log.locator(".text").all_inner_texts()
         assert texts[0] == "one"
@@ -251,7 +323,7 @@ def test_a_name_that_is_taken_is_asked_for_again(person: Callable[..., Person]) 
     person("Ann")
     other = person()
     other.enter("ann")
-    expect(other.page.get_by_role("alert")).to_have_text("Somebody in this room has that name.")
+    expect(other.alert).to_have_text("Somebody in this room has that name.")
     other.page.get_by_label("Your name").fill("Anna")
     other.page.get_by_role("button", name="Come in").click()
     other.is_in()
@@ -267,7 +339,7 @@ def test_a_second_tab_takes_the_place_of_the_first(person: Callable[..., Person]
     second.enter("Ann")
     second.is_in()
     second.sees("here")
-    expect(ann.page.get_by_role("alert")).to_have_text("You came in from another tab.")
+    expect(ann.alert).to_have_text("You came in from another tab.")
 
 
 def test_what_was_not_seen_is_counted(person: Callable[..., Person]) -> None:
@@ -337,6 +409,9 @@ def test_text_that_is_being_composed_is_not_sent(person: Callable[..., Person]) 
     ann.box.evaluate(
         "box => box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', isComposing: true, bubbles: true}))"
     )
+    ann.box.evaluate(  # as Safari tells it
+        "box => box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', keyCode: 229, bubbles: true}))"
+    )
     expect(ann.box).to_have_value("にほん")
     ann.box.press("Enter")
     ann.sees("にほん")
@@ -357,3 +432,512 @@ def test_rooms_are_a_click_apart_and_have_addresses(person: Callable[..., Person
     ben = person()
     ben.page.goto(ann.page.url)
     expect(ben.page.get_by_label("Room", exact=True)).to_have_value("attic")
+
+
+# ---- the connection
+
+
+def test_a_killed_server_loses_and_doubles_nothing(person: Callable[..., Person], process: Process) -> None:
+    ann, ben, carl = person(url=process.url), person("Ben", url=process.url), person("Carl", url=process.url)
+    held = threading.Event()
+
+    def hold(route: WebSocketRoute) -> None:  # the answer to one message, until the server is gone
+        def pass_on(frame: str | bytes) -> None:
+            if held.is_set() or '"held"' not in str(frame):
+                route.send(frame)
+
+        route.connect_to_server().on_message(pass_on)
+
+    ann.page.route_web_socket(re.compile("/chat"), hold)
+    ann.enter("Ann")
+    ann.is_in()
+    ann.say("one")
+    carl.sees("one")
+    carl.page.context.set_offline(True)
+    ann.say("held")
+    ben.sees("one", "held")
+    ann.say("behind it")
+    expect(ann.pending).to_have_count(2)
+    process.kill()
+    held.set()
+    expect(ann.page.get_by_text("Waits for the connection")).to_have_count(2)
+    again = Process(process.port)
+    try:
+        carl.page.context.set_offline(False)
+        for somebody in (ann, ben, carl):
+            somebody.comes_back()
+            somebody.sees("one", "held", "behind it")
+            expect(somebody.people).to_have_count(3)
+        expect(carl.page.get_by_text("Some messages may be missing here")).to_be_visible()
+    finally:
+        again.kill()
+
+
+def test_a_silent_server_is_noticed(person: Callable[..., Person], process: Process) -> None:
+    ann = person(url=process.url)
+    ann.page.clock.install()
+    ann.enter("Ann")
+    ann.is_in()
+    ann.page.clock.fast_forward(25_000)  # she asks, and it answers
+    ann.page.clock.fast_forward(11_000)
+    ann.is_in()
+    process.signal(signal.SIGSTOP)
+    ann.page.clock.fast_forward(20_000)
+    ann.is_in()
+    ann.page.clock.fast_forward(10_000)
+    expect(ann.page.get_by_text("No connection")).to_be_visible()
+    ann.page.get_by_role("button", name="Now").click()
+    expect(ann.page.get_by_text("Connecting…")).to_be_visible()
+    ann.page.clock.fast_forward(10_000)
+    expect(ann.page.get_by_text("No connection")).to_be_visible()
+    process.signal(signal.SIGCONT)
+    ann.comes_back()
+
+
+def test_a_message_without_an_answer_is_sent_again(person: Callable[..., Person], process: Process) -> None:
+    ann = person(url=process.url)
+    ann.page.clock.install()
+    ann.enter("Ann")
+    ann.is_in()
+    process.signal(signal.SIGSTOP)
+    ann.say("hello")
+    expect(ann.pending).to_have_text(["helloSending…"])
+    ann.page.clock.fast_forward(10_000)
+    expect(ann.pending).to_have_text(["helloWaits for the connection"])
+    process.signal(signal.SIGCONT)
+    ann.comes_back()
+    ann.sees("hello")
+
+
+def test_a_page_that_is_offline_says_so_at_once(person: Callable[..., Person]) -> None:
+    ann = person("Ann")
+    ann.page.context.set_offline(True)
+    expect(ann.page.get_by_text("No connection")).to_be_visible()
+    expect(ann.page.get_by_role("list", name="Last seen here").get_by_role("listitem")).to_have_count(1)
+    assert ann.page.locator("#people").evaluate("list => getComputedStyle(list).opacity") < "0.6"
+    ann.say("hello")
+    expect(ann.pending).to_have_text(["helloWaits for the connection"])
+    ann.page.context.set_offline(False)
+    ann.is_in()
+    ann.sees("hello")
+    expect(ann.page.get_by_role("list", name="Here now").get_by_role("listitem")).to_have_count(1)
+
+
+def test_a_full_room_says_so_at_the_door(person: Callable[..., Person], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rooms, "PEOPLE", 0)
+    ann = person()
+    ann.enter("Ann")
+    expect(ann.alert).to_have_text("This room is full.")
+    expect(ann.page.get_by_label("Room", exact=True)).to_be_focused()
+
+
+def test_who_is_thrown_out_is_told_why(person: Callable[..., Person], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "STRIKES", 0)
+    monkeypatch.setattr(connection, "BURST", 1)
+    ann = person("Ann")
+    ann.say("one")
+    ann.sees("one")
+    ann.say("two")
+    expect(ann.alert).to_have_text("You write too much.")
+
+
+def test_who_comes_in_too_often_comes_in_later(person: Callable[..., Person], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.Allowances, "take", lambda self, address: 1)
+    ann = person()
+    ann.enter("Ann")
+    expect(ann.page.get_by_text("No connection: Too many come in from your address.")).to_be_visible()
+    monkeypatch.undo()
+    ann.comes_back()
+
+
+# ---- what is kept
+
+
+DENIED = "for (const area of ['localStorage', 'sessionStorage']) Object.defineProperty(window, area, {get() {throw 1}})"
+FULL = "Storage.prototype.setItem = () => {throw new DOMException('full', 'QuotaExceededError')}"
+GARBAGE = """for (const area of [localStorage, sessionStorage])
+    for (const key of ['session', 'outbox', 'rooms', 'here', 'name', 'drafts'])
+        if (!area.getItem(`chat-${key}`)) area.setItem(`chat-${key}`, %s)"""
+
+
+@pytest.mark.parametrize(
+    "script", [DENIED, FULL, GARBAGE % "'{'", GARBAGE % "'[[1]]'", GARBAGE % "'{\"name\": 3}'", GARBAGE % "'[null]'"]
+)
+def test_no_storage_breaks_the_page(person: Callable[..., Person], script: str) -> None:
+    ann = person("Ann", script=script)
+    ann.say("hello")
+    ann.sees("hello")
+    ann.page.get_by_role("button", name="Leave").click()
+    expect(ann.page.get_by_label("Your name")).to_have_value("Ann")
+    ann.page.get_by_role("button", name="Come in").click()
+    ann.is_in()
+    ann.sees("hello")
+    expect(ann.page.get_by_role("list", name="Your rooms").get_by_role("link")).to_have_text(["lobby"])
+
+
+def test_what_is_not_sent_is_not_forgotten(person: Callable[..., Person]) -> None:
+    ann = person("Ann", "attic")
+    ann.page.context.set_offline(True)
+    ann.say("one")
+    ann.say("two")
+    attic = ann.page.get_by_role("list", name="Your rooms").get_by_role("link", name="attic")
+    expect(attic).not_to_contain_text("not sent")
+    ann.page.get_by_role("button", name="Leave").click()
+    expect(ann.page.get_by_text("2 messages not sent, in attic.")).to_be_visible()
+    ann.page.get_by_label("Room", exact=True).fill("cellar")
+    ann.page.get_by_role("button", name="Come in").click()
+    expect(attic).to_contain_text("2 not sent")
+    ann.page.context.set_offline(False)
+    ann.is_in()
+    assert ann.asked == 0
+    ann.page.reload()
+    assert ann.asked == 1
+    attic.click()
+    ann.sees("one", "two")
+    expect(attic).not_to_contain_text("not sent")
+    ann.page.reload()
+    ann.is_in()
+    assert ann.asked == 1
+
+
+def test_drafts_are_kept_for_each_room(person: Callable[..., Person]) -> None:
+    ann = person("Ann", "attic")
+    ann.box.fill("begun in the attic")
+    ann.page.get_by_role("button", name="Leave").click()
+    ann.enter("Ann", "cellar")
+    expect(ann.box).to_have_value("")
+    ann.box.fill("and in the cellar")
+    ann.page.reload()
+    expect(ann.box).to_have_value("and in the cellar")
+    ann.page.get_by_role("link", name="attic").click()
+    expect(ann.box).to_have_value("begun in the attic")
+    ann.box.press("Enter")
+    ann.sees("begun in the attic")
+    ann.page.reload()
+    expect(ann.box).to_have_value("")
+
+
+# ---- what cannot be sent
+
+
+def test_what_cannot_be_sent_holds_nothing_up(person: Callable[..., Person]) -> None:
+    ann = person("Ann")
+    ann.say("a\u202eb")
+    ann.say("next")
+    expect(ann.log.locator(".text")).to_have_text(["next"])
+    expect(ann.page.get_by_text("This message has a character that cannot be shown.")).to_have_count(1)
+    ann.page.reload()
+    ann.is_in()
+    expect(ann.alert).to_contain_text("Not sent. This message has a character that cannot be shown.")
+    ann.say("and the next")
+    expect(ann.log.locator(".text")).to_have_text(["next", "and the next"])
+    ann.page.get_by_role("button", name="Discard").click()
+    ann.sees("next", "and the next")
+    expect(ann.box).to_have_value("")
+
+
+def test_what_is_too_large_for_the_server_holds_nothing_up(person: Callable[..., Person]) -> None:
+    ann = person()
+    items = [
+        {"uid": f"uid-0000{n}", "room": "lobby", "text": text, "failed": ""}
+        for n, text in enumerate(["x" * 40000, "y"])
+    ]
+    ann.page.goto(ann.url)
+    ann.page.evaluate("items => sessionStorage.setItem('chat-outbox', JSON.stringify(items))", items)
+    ann.enter("Ann")
+    expect(ann.alert).not_to_be_empty()  # whatever the server says
+    ann.page.get_by_role("button", name="Come in").click()
+    ann.is_in()
+    expect(ann.log.locator(".text")).to_have_text(["y"])
+    expect(ann.pending.get_by_role("alert")).to_contain_text("Not sent.")
+
+
+def test_a_message_is_counted_and_not_cut(person: Callable[..., Person]) -> None:
+    ann = person("Ann")
+    ann.box.fill("\U0001f40c" * 1800)
+    expect(ann.page.locator("#counter")).to_be_empty()
+    ann.box.fill("\U0001f40c" * 2001)
+    expect(ann.page.locator("#counter")).to_have_text("2001 of 2000 characters")
+    expect(ann.box).to_have_attribute("aria-invalid", "true")
+    ann.box.press("Enter")
+    expect(ann.page.get_by_text("This message is too long to be sent.")).to_be_visible()
+    expect(ann.box).to_have_value("\U0001f40c" * 2001)
+    ann.box.press("Backspace")
+    expect(ann.page.get_by_text("This message is too long to be sent.")).to_be_hidden()
+    ann.box.press("Enter")
+    ann.sees("\U0001f40c" * 2000)
+
+
+# ---- how it looks
+
+
+def overlapping(page: Page, *selectors: str) -> list[str]:
+    """Which of these, where they are shown, lie over each other or over the window's edges."""
+    boxes = {selector: box for selector in selectors if (box := page.locator(selector).bounding_box())}
+    width = page.evaluate("window.innerWidth")
+    outside = [name for name, box in boxes.items() if box["x"] < 0 or box["x"] + box["width"] > width]
+    return outside + [
+        f"{one} {other}"
+        for (one, a), (other, b) in itertools.combinations(boxes.items(), 2)
+        if a["x"] < b["x"] + b["width"] and b["x"] < a["x"] + a["width"]
+        if a["y"] < b["y"] + b["height"] and b["y"] < a["y"] + a["height"]
+    ]
+
+
+def test_nothing_lies_over_anything_else(person: Callable[..., Person], running: Running) -> None:
+    ann = person("W" * 32, "m" * 32)
+    ann.say("hello")
+    ann.sees("hello")
+    parts = ["header h1", "#people-toggle", "#leave", "#state-text", "#countdown", "#now", "#stage", "#composer"]
+
+    def check() -> None:
+        for width in (320, 390, 800):
+            ann.page.set_viewport_size({"width": width, "height": 600})
+            assert overlapping(ann.page, *parts) == []
+            assert overlapping(ann.page, "#text", "#composer button", "#scroller", "#notice") == []
+            assert ann.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+            assert ann.page.locator("#scroller").evaluate("element => element.scrollWidth <= element.clientWidth")
+
+    check()
+    running.stop()
+    expect(ann.page.get_by_text("No connection")).to_be_visible()
+    expect(ann.page.locator("#countdown")).to_contain_text("again in")
+    check()
+
+
+def test_a_long_name_and_its_time_stay_in_their_place(person: Callable[..., Person], running: Running) -> None:
+    with visitor(running, "a name of many words, as it goes") as say:
+        say("hello")
+        ann = person("Ann", viewport={"width": 320, "height": 600})
+        ann.sees("hello")
+        assert overlapping(ann.page, ".who bdi", ".who time", ".message .text", ".message .badge") == []
+        badge = ann.page.locator(".message .badge").bounding_box()
+        assert badge is not None
+        assert badge["width"] == badge["height"]
+
+
+@pytest.mark.parametrize("script", ["", "CSS.supports = () => false"])
+def test_the_box_grows_with_its_text(person: Callable[..., Person], script: str) -> None:
+    ann = person("Ann", script=script, viewport={"width": 400, "height": 600})
+
+    def height() -> float:
+        box = ann.box.bounding_box()
+        assert box is not None
+        return box["height"]
+
+    one_line = height()
+    ann.box.fill("words " * 30)
+    assert height() > one_line * 2
+    ann.box.fill("words " * 300)
+    assert height() == 600 * 0.4
+    assert overlapping(ann.page, "#text", "#composer button", "#scroller", "header") == []
+    ann.box.fill("")
+    assert height() == one_line
+
+
+def test_the_button_to_the_end_is_not_over_the_box(person: Callable[..., Person], running: Running) -> None:
+    with visitor(running, "Ben") as say:
+        say("\n".join("abcdefghijklmnopqrstuvwxyz"))
+        ann = person("Ann", viewport={"width": 400, "height": 500})
+        ann.page.get_by_role("region", name="Messages").evaluate("element => element.scrollTop = 0")
+        ann.box.fill("words " * 300)
+        say("news")
+        expect(ann.page.get_by_role("button", name="New messages")).to_be_visible()
+        assert overlapping(ann.page, "#to-end", "#composer", "header") == []
+
+
+def test_a_tab_behind_others_shows_the_end(person: Callable[..., Person], running: Running) -> None:
+    with visitor(running, "Ben") as say:
+        say("\n".join("abcdefghijklmnopqrstuvwxyz") * 2)
+        ann = person("Ann", script="Object.defineProperty(document, 'hidden', {get: () => true})")
+        scroller = ann.page.get_by_role("region", name="Messages")
+        assert scroller.evaluate("e => e.scrollHeight - e.scrollTop - e.clientHeight") < 1
+        expect(ann.page).to_have_title("lobby · Chat")
+        say("news")
+        expect(ann.page).to_have_title("(1) lobby · Chat")
+
+
+def test_people_can_be_told_apart(person: Callable[..., Person], running: Running) -> None:
+    for number in range(12):
+        trio.run(running._store.append, "lobby", f"sender {number}", f"uid-{number}", "Somebody", "hello")
+    ann = person("Ann")
+    expect(ann.log.locator(".message")).to_have_count(12)
+    hues = ann.page.evaluate("[...document.querySelectorAll('.message')].map(e => +e.style.getPropertyValue('--hue'))")
+
+    def apart(one: float, other: float) -> float:
+        return min(abs(one - other), 360 - abs(one - other))
+
+    assert min(apart(*pair) for pair in itertools.combinations(hues, 2)) > 15
+    assert min(apart(*pair) for pair in itertools.pairwise(hues)) > 90
+    listed = ann.page.locator("#people li")
+    assert float(listed.evaluate("e => e.style.getPropertyValue('--hue')")) not in hues
+
+
+@pytest.mark.parametrize("options", [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"forced_colors": "active"}])
+def test_ones_own_messages_stand_apart(
+    person: Callable[..., Person], running: Running, options: dict[str, str]
+) -> None:
+    with visitor(running, "Ben") as say:
+        say("yours")
+        ann = person("Ann", **options)
+        ann.say("mine")
+        ann.sees("yours", "mine")
+        yours, mine = (ann.page.get_by_text(text, exact=True).bounding_box() for text in ("yours", "mine"))
+        assert yours is not None
+        assert mine is not None
+        assert yours["x"] + yours["width"] < mine["x"]
+
+
+def test_a_name_does_not_make_a_message_ones_own(person: Callable[..., Person], running: Running) -> None:
+    with visitor(running, "Ann") as say:
+        say("by another Ann")
+    ann = person("Ann")
+    ann.say("by this one")
+    ann.sees("by another Ann", "by this one")
+    expect(ann.log.locator(".mine")).to_have_count(1)
+    expect(ann.log.locator(".mine")).to_contain_text("by this one")
+    expect(ann.log.locator(".follows")).to_have_count(0)
+
+
+def test_every_script_is_at_home(person: Callable[..., Person]) -> None:
+    ann = person("\u05d3\u05e0\u05d4", "\u05d7\u05d3\u05e8")
+    ann.say("\u05e9\u05dc\u05d5\u05dd (abc)!")
+    ann.say("plain")
+    ann.say("Z" + "\u0301\u0302\u0300" * 60)
+    texts = ann.log.locator(".text")
+    expect(texts).to_have_count(3)
+    assert texts.evaluate_all("all => all.map(e => getComputedStyle(e).direction)") == ["rtl", "ltr", "ltr"]
+    assert texts.last.evaluate("e => getComputedStyle(e).overflowY") == "clip"
+    assert ann.box.evaluate("e => e.dir") == "auto"
+    assert ann.log.locator(".name").first.evaluate("e => e.tagName") == "BDI"
+
+
+def contrast(page: Page, selector: str, colour: str, pseudo: str = "") -> float:
+    """Between a colour of an element and what is behind it (WCAG 2)."""
+    contrast: float = page.locator(selector).first.evaluate(
+        """(element, [property, pseudo]) => {
+            const pixel = document.createElement("canvas").getContext("2d");
+            const luminance = (colour) => {
+                pixel.fillStyle = colour;
+                pixel.fillRect(0, 0, 1, 1);
+                const [r, g, b] = [...pixel.getImageData(0, 0, 1, 1).data].map((byte) => {
+                    const part = byte / 255;
+                    return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+                });
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+            };
+            let behind = property.startsWith("border") ? element.parentElement : element;
+            while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+            const one = luminance(getComputedStyle(element, pseudo)[property]);
+            const other = luminance(getComputedStyle(behind).backgroundColor);
+            return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+        }""",
+        [colour, pseudo],
+    )
+    return contrast
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_can_be_read(person: Callable[..., Person], running: Running, scheme: str) -> None:
+    for number in range(12):
+        trio.run(running._store.append, "lobby", f"sender {number}", f"uid-{number}", "Somebody", "hello")
+    ann = person(color_scheme=scheme)
+    ann.page.goto(ann.url)
+    assert contrast(ann.page, "#name", "borderTopColor") >= 3
+    ann.enter("Ann")
+    ann.is_in()
+    assert contrast(ann.page, "#text", "borderTopColor") >= 3
+    assert contrast(ann.page, "#leave", "borderTopColor") >= 3
+    assert contrast(ann.page, "#text", "color", "::placeholder") >= 4.5
+    for number in range(12):
+        assert contrast(ann.page, f".message >> nth={number} >> .name", "color") >= 4.5
+        assert contrast(ann.page, f".message >> nth={number} >> .badge", "color") >= 4.5
+    ann.page.context.set_offline(True)
+    expect(ann.page.get_by_text("No connection")).to_be_visible()
+    for selector in ("#state-text", "#countdown", "#now"):
+        assert contrast(ann.page, selector, "color") >= 4.5
+
+
+# ---- finding one's way
+
+
+@pytest.mark.parametrize(
+    ("name", "room", "field", "refusal"),
+    [
+        ("\u200b", "lobby", "Your name", "A name has 1 to 32 characters, and no invisible ones."),
+        ("Ann", "x" * 33, "Room", "A room has a name of 1 to 32 characters, and no invisible ones."),
+        ("Ann", " ", "Room", "Please say which room."),
+    ],
+)
+def test_what_was_refused_is_ready_to_be_changed(
+    person: Callable[..., Person], name: str, room: str, field: str, refusal: str
+) -> None:
+    ann = person()
+    ann.enter(name, room)
+    expect(ann.alert).to_have_text(refusal)
+    refused = ann.page.get_by_label(field, exact=True)
+    expect(refused).to_be_focused()
+    expect(refused).to_have_attribute("aria-invalid", "true")
+    expect(refused).to_have_accessible_description(refusal)
+    ann.page.keyboard.type("other")  # in its place, for it is selected
+    expect(refused).to_have_value("other")
+    ann.page.get_by_label("Your name").fill("Ann")
+    ann.page.keyboard.press("Enter")
+    ann.is_in()
+
+
+def test_the_people_on_a_phone_can_be_left_again(person: Callable[..., Person]) -> None:
+    ann = person("Ann", **PHONE)
+    toggle, people = ann.page.get_by_role("button", name="1 here"), ann.page.get_by_role("list", name="Here now")
+    ways: list[Callable[[], None]] = [
+        lambda: ann.page.keyboard.press("Escape"),
+        lambda: ann.page.get_by_role("button", name="Back to the messages").tap(),
+        lambda: ann.page.get_by_role("list", name="Your rooms").get_by_role("link", name="lobby").tap(),
+    ]
+    for leave in ways:
+        toggle.tap()
+        expect(people).to_be_visible()
+        expect(ann.box).to_be_hidden()
+        leave()
+        expect(people).to_be_hidden()
+        expect(toggle).to_be_focused()
+        expect(toggle).to_have_attribute("aria-expanded", "false")
+    toggle.tap()
+    ann.page.get_by_role("button", name="Leave").tap()
+    ann.page.get_by_role("button", name="Come in").tap()
+    ann.is_in()
+    expect(people).to_be_hidden()
+
+
+def test_an_empty_room_says_so_and_can_be_shared(person: Callable[..., Person]) -> None:
+    ann = person("Ann", "new room", permissions=["clipboard-read", "clipboard-write"])
+    expect(ann.page.get_by_text("Nobody has said anything here yet.")).to_be_visible()
+    ann.page.get_by_role("button", name="Copy the link").click()
+    expect(ann.page.get_by_text("The link is copied.")).to_be_visible()
+    link = ann.page.evaluate("navigator.clipboard.readText()")
+    assert link == f"{ann.url}/?room=new%20room"
+    ann.page.evaluate("() => {navigator.clipboard.writeText = () => Promise.reject()}")  # as without https
+    ann.page.get_by_role("button", name="Copy the link").click()
+    expect(ann.page.get_by_text(f"This is the link: {link}")).to_be_visible()
+    ann.say("hello")
+    ann.sees("hello")
+    expect(ann.page.get_by_text("Nobody has said anything here yet.")).to_be_hidden()
+
+
+def test_a_screen_reader_is_told_what_is_new(person: Callable[..., Person], running: Running) -> None:
+    with visitor(running, "Ben") as say:
+        say("said before")
+        ann = person()
+        ann.page.clock.install()
+        ann.enter("Ann")
+        ann.is_in()
+        ann.page.clock.pause_at("2100-01-01")
+        ann.page.reload()
+        ann.sees("said before")
+        expect(ann.log).to_have_attribute("aria-live", "off")
+        ann.page.clock.run_for(1000)
+        expect(ann.log).to_have_attribute("aria-live", "polite")
+        expect(ann.log).to_have_attribute("aria-busy", "false")
+    expect(ann.log.get_by_role("list").get_by_role("listitem")).to_have_count(2)  # the day is one
+    expect(ann.page.get_by_role("heading", name="Room lobby", exact=True)).to_be_visible()
+    expect(ann.page.get_by_role("link", name="lobby", exact=True)).to_be_visible()
