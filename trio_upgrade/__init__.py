@@ -12,6 +12,7 @@ from ._request import Body, Request
 from ._response import Response
 from ._run import run
 from ._server import Server
+from ._statistics import Statistics
 from ._version import __version__
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Response",
     "Server",
     "ShouldUpgrade",
+    "Statistics",
     "UpgradeHandler",
     "__version__",
     "run",

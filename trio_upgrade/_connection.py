@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 import h11
 import trio
 
+from . import _access
 from ._deadlines import Deadlines
 from ._exceptions import BodyTooLarge, ConnectionBroken, ProtocolError, flatten
 from ._http11 import Http11
@@ -24,6 +25,7 @@ from ._limits import Limits
 from ._proxies import TrustedProxies
 from ._request import Body, Request
 from ._response import Response, open_content
+from ._statistics import Counters
 from ._transport import StreamTransport, Transport
 from ._upgrade import UpgradedStream, upgraded_stream
 
@@ -67,6 +69,11 @@ class Serving(Protocol):
         ...
 
     @property
+    def counters(self) -> Counters:
+        """Counts what these connections do."""
+        ...
+
+    @property
     def shutting_down(self) -> bool:
         """The server takes no new requests."""
         ...
@@ -78,6 +85,8 @@ class Connection:
     Attributes:
       deadline: when the wait for a request's head ends; `Deadlines` watches it.
       idle: it waits for the first byte of a request.
+      upgraded: an upgrade or connect handler has it.
+      transport: what it is on.
     """
 
     __slots__ = (
@@ -89,13 +98,14 @@ class Connection:
         "_head_deadline",
         "_http",
         "_serving",
-        "_transport",
         "deadline",
         "idle",
+        "transport",
+        "upgraded",
     )
 
     def __init__(self, transport: Transport, handlers: Handlers, serving: Serving) -> None:
-        self._transport = transport
+        self.transport = transport
         self._handlers = handlers
         self._serving = serving
         self._http = Http11(transport, handlers.limits)
@@ -106,6 +116,7 @@ class Connection:
         self._head_deadline = math.inf
         self.deadline = math.inf
         self.idle = False
+        self.upgraded = False
 
     async def run(self) -> BaseException | None:
         """Serve the connection until it ends, and close it.
@@ -116,27 +127,38 @@ class Connection:
         """
         self._serving.deadlines.waiters.add(self)
         try:
-            if isinstance(self._transport, StreamTransport):
-                await self._transport.start(self._handlers.limits.tls_handshake_timeout)
+            if isinstance(self.transport, StreamTransport):
+                await self.transport.start(self._handlers.limits.tls_handshake_timeout)
             while await self._serve_request():
                 pass
         except ConnectionBroken:
             pass  # nobody is left to talk to, and no handler was running
         finally:
             self._serving.deadlines.waiters.discard(self)
-            await self._transport.abort()
+            await self.transport.abort()
         failure, self._failure = self._failure, None  # its traceback leads back here
         return failure
+
+    async def turn_away(self) -> None:
+        """Tell the client that there is no room for it, and close."""
+        try:
+            if isinstance(self.transport, StreamTransport):
+                await self.transport.start(self._handlers.limits.tls_handshake_timeout)
+            await self._end(None, plain(503, "There are too many connections", [("Retry-After", "1")]))
+        except ConnectionBroken:
+            pass
+        finally:
+            await self.transport.abort()
 
     def expire(self) -> None:
         """End the wait for a head: its time is up."""
         self._expired = True
-        self._transport.interrupt()
+        self.transport.interrupt()
 
     def close_if_idle(self) -> None:
         """End the wait for a request that has not begun, as the server shuts down."""
         if self.idle:
-            self._transport.interrupt()
+            self.transport.interrupt()
         if self._drain_scope is not None:
             self._drain_scope.cancel()
 
@@ -150,8 +172,9 @@ class Connection:
         if head is None:
             await self._leave()
             return False
+        self._serving.counters.requests += 1
         handlers = self._handlers
-        request = Request(head, self._transport, handlers.proxies, self._serving.server)
+        request = Request(head, self.transport, handlers.proxies, self._serving.server)
         del head  # the request has what is wanted of it, maybe for hours
         if request.method == "CONNECT":
             return await self._connect(request)
@@ -180,7 +203,7 @@ class Connection:
         finally:
             self.deadline = math.inf
             self.idle = self._expired = self._first = False
-            self._transport.clear_interrupt()
+            self.transport.clear_interrupt()
 
     async def _wait_for_head(self) -> h11.Request | None:
         http = self._http
@@ -193,7 +216,7 @@ class Connection:
             self._note_deadline()
             self.idle = not begun
             if self.idle and self._serving.shutting_down:
-                self._transport.interrupt()  # take what is there already, and wait for nothing
+                self.transport.interrupt()  # take what is there already, and wait for nothing
             try:
                 more = await http.fill()
             except trio.WouldBlock:
@@ -222,7 +245,7 @@ class Connection:
         """End a connection on which nothing is under way: over TLS, not without close_notify."""
         with trio.move_on_after(self._handlers.limits.linger_timeout):
             with contextlib.suppress(trio.BrokenResourceError):
-                await self._transport.aclose()
+                await self.transport.aclose()
 
     # ---- ordinary requests
 
@@ -239,27 +262,28 @@ class Connection:
     async def _finish_exchange(self, request: Request, response: Response, close: bool = False) -> bool:
         """Send the response to a request; True if another request may follow."""
         close = close or self._must_close(request) or response.asks_to_close
-        sent = False
+        head = b""
+        before = self.transport.bytes_sent
         try:
             try:
                 head = response.encode(request.method, request.http_version, close)
-                sent = True
                 self._http.stop_waiting()
                 await self._send(head)
                 if response.is_streamed and response.has_content(request.method):
                     await self._stream_content(request, response)
             finally:
+                self._log_access(request, response, head, before)
                 await response.close()
         except BaseException as exc:
             leaves = flatten(exc)
             if all(self._is_peers(leaf, ConnectionBroken) and not isinstance(leaf, ProtocolError) for leaf in leaves):
                 raise leaves[0] from None  # our own sending found that nobody is there
-            return await self._fail(request, exc, sent)
+            return await self._fail(request, exc, sent=bool(head))
         request.body.close()
         if not close:
             close = not await self._drain()
         if close:
-            await self._transport.finish(self._handlers.limits.linger_timeout)
+            await self.transport.finish(self._handlers.limits.linger_timeout)
         return not close
 
     def _must_close(self, request: Request) -> bool:
@@ -284,7 +308,7 @@ class Connection:
 
     async def _send(self, data: bytes) -> None:
         self._http.check_writable()
-        await self._transport.send_within(data, self._handlers.limits.send_timeout)
+        await self.transport.send_within(data, self._handlers.limits.send_timeout)
 
     async def _stream_content(self, request: Request, response: Response) -> None:
         """Send streamed content as it is made, never ahead of what the peer takes."""
@@ -307,8 +331,13 @@ class Connection:
 
     async def _end(self, request: Request | None, response: Response) -> bool:
         """Send a last response of our own, and close."""
-        await self._send(response.encode(request.method if request else "GET", "1.1", close=True))
-        await self._transport.finish(self._handlers.limits.linger_timeout)
+        head = response.encode(request.method if request else "GET", "1.1", close=True)
+        before = self.transport.bytes_sent
+        try:
+            await self._send(head)
+        finally:
+            self._log_access(request, response, head, before)
+        await self.transport.finish(self._handlers.limits.linger_timeout)
         return False
 
     # ---- upgrades and CONNECT
@@ -331,12 +360,11 @@ class Connection:
 
     async def _upgrade(self, request: Request, handler: UpgradeHandler) -> bool:
         limits = self._handlers.limits
-        stream = upgraded_stream(self._http, self._transport, limits)
+        stream = upgraded_stream(self._http, self.transport, limits)
         request._attach(Body(self._http), stream)
         self._serving.deadlines.waiters.discard(self)
         try:
-            response = await called(handler(request, stream), "the upgrade handler")
-            self._check_returned(request, stream, response)
+            response = await self._call_upgrade(request, stream, handler)
         except BaseException as exc:
             stream.mark_closed()
             request.body.close()
@@ -344,10 +372,28 @@ class Connection:
         stream.mark_closed()
         if response is None:
             request.body.close()
-            await self._transport.finish(limits.linger_timeout)
+            await self.transport.finish(limits.linger_timeout)
             return False
         self._serving.deadlines.waiters.add(self)
         return await self._finish_exchange(request, response, close=stream.was_read or request.method == "CONNECT")
+
+    async def _call_upgrade(self, request: Request, stream: UpgradedStream, handler: UpgradeHandler) -> Response | None:
+        """Run an upgrade handler; note what went through the stream."""
+        transport = self.transport
+        begin, sent = trio.current_time(), transport.bytes_sent
+        received = transport.bytes_received - self._http.buffered
+        self._serving.counters.upgrades += 1
+        self.upgraded = True
+        try:
+            response = await called(handler(request, stream), "the upgrade handler")
+            self._check_returned(request, stream, response)
+            return response
+        finally:
+            self.upgraded = False
+            if stream.was_written and _access.is_on():
+                seconds = trio.current_time() - begin
+                received, sent = transport.bytes_received - received, transport.bytes_sent - sent
+                _access.log_upgraded(request, received, sent, seconds)
 
     def _check_returned(self, request: Request, stream: UpgradedStream, response: Response | None) -> None:
         if response is None:
@@ -362,7 +408,13 @@ class Connection:
                 f"a CONNECT is accepted with `await request.accept()`, not with status {response.status}"
             )
 
-    # ---- failures
+    # ---- logs and failures
+
+    def _log_access(self, request: Request | None, response: Response, head: bytes, before: int) -> None:
+        """Note a response, of which `head` was to be the first part sent."""
+        if head and _access.is_on():
+            size = self.transport.bytes_sent - before - head.index(b"\r\n\r\n") - 4
+            _access.log_response(request, response.status, max(size, 0))
 
     async def _fail(self, request: Request, exc: BaseException, sent: bool = False) -> bool:
         """A handler raised: log it, answer it if nothing was sent, and end the connection."""
@@ -377,7 +429,7 @@ class Connection:
 
     def _is_peers(self, exc: BaseException, kind: type[ConnectionBroken]) -> bool:
         """This was the fault of this connection's peer."""
-        return isinstance(exc, kind) and exc.transport in (self._transport, self._transport.stream)
+        return isinstance(exc, kind) and exc.transport in (self.transport, self.transport.stream)
 
     def _log(self, request: Request, exc: BaseException) -> BaseException | None:
         """Log the exceptions in `exc`, and return what is no `Exception`: that ends the task."""

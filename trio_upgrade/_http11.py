@@ -84,6 +84,11 @@ class Http11:
         """Bytes have arrived that no message has taken yet."""
         return bool(self._buffer)
 
+    @property
+    def buffered(self) -> int:
+        """How many of them."""
+        return len(self._buffer)
+
     async def fill(self) -> bool:
         """Wait for more bytes of a head.
 

@@ -32,6 +32,8 @@ class Limits:
       max_headers: how many fields a head or a trailer section may have. Then 431.
       max_body_size: of a request's body, with the overhead of its chunks. Then 413. May be None;
         `Body.read` has a limit of its own.
+      max_connections: how many may be open at once. One more is answered with 503 and closed. May
+        be None.
       max_drain: how much of a body that the handler did not read is read and thrown away so that
         the connection can be kept. A longer rest closes the connection.
 
@@ -49,6 +51,7 @@ class Limits:
     max_headers: int = 100
     max_body_size: int | None = None
     max_drain: int = 256 * 1024
+    max_connections: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -70,7 +73,7 @@ class Limits:
 
     @staticmethod
     def _check_size(name: str, value: object) -> None:
-        if value is None and name == "max_body_size":
+        if value is None and name in {"max_body_size", "max_connections"}:
             return
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"{name} must be a whole number, not {value!r}")

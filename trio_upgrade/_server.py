@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import trio
 
-from ._connection import Connection, Handlers, RequestHandler, ShouldUpgrade, UpgradeHandler
-from ._deadlines import Deadlines
+from ._connection import Handlers, RequestHandler, ShouldUpgrade, UpgradeHandler
 from ._limits import Limits
-from ._listeners import accept_from, close_now, open_tcp_listeners, open_unix_listener
+from ._listeners import close_now, open_tcp_listeners, open_unix_listener
 from ._proxies import TrustedProxies
 from ._request import Request
 from ._response import Response
-from ._transport import Transport, as_transport
+from ._serving import Serving
+from ._statistics import Counters, Statistics
+from ._transport import as_transport
 
 __all__ = ["Server"]
 
@@ -88,10 +87,13 @@ class Server:
             limits=limits or Limits(),
             proxies=TrustedProxies(trusted_proxies),
         )
-        self._servings: list[_Serving] = []
+        self._servings: list[Serving] = []
         self._shutting_down = trio.Event()
         self._ended = trio.Event()
         self._scopes: set[trio.CancelScope] = set()
+        self._counters = Counters()
+        self._taken = 0  # connections that are open, or about to be
+        self._said_full = False
 
     @property
     def limits(self) -> Limits:
@@ -205,7 +207,7 @@ class Server:
         transport = as_transport(stream)
         failures: list[BaseException] = []
 
-        async def run(serving: _Serving) -> None:
+        async def run(serving: Serving) -> None:
             if failure := await serving.run_connection(transport):
                 failures.append(failure)
 
@@ -219,7 +221,7 @@ class Server:
             raise failures[0]
 
     @contextlib.contextmanager
-    def _register(self) -> Iterator[_Serving]:
+    def _register(self) -> Iterator[Serving]:
         """A serving from its first moment, so that no shutdown misses one that is just starting."""
         if self._servings and self._shutting_down.is_set():
             raise RuntimeError("this server is shutting down; it can serve again once that is done")
@@ -227,7 +229,7 @@ class Server:
             self._ended = trio.Event()
             if self._shutting_down.is_set():
                 self._shutting_down = trio.Event()
-        serving = _Serving(self)
+        serving = Serving(self)
         self._servings.append(serving)
         try:
             yield serving
@@ -252,7 +254,7 @@ class Server:
             raise RuntimeError("the server has a nursery only while it is served")
         return serving.nursery
 
-    def _serving_of_this_task(self) -> _Serving | None:
+    def _serving_of_this_task(self) -> Serving | None:
         by_nursery = {nursery: serving for serving in self._servings for nursery in serving.nurseries}
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
         while task is not None and task.parent_nursery is not None:
@@ -260,6 +262,22 @@ class Server:
                 return by_nursery[task.parent_nursery]
             task = task.parent_nursery.parent_task
         return None
+
+    def statistics(self) -> Statistics:
+        """What this server does now, and what it has done since it was made.
+
+        It costs time in proportion to the connections that are open.
+        """
+        return self._counters.look(connection for serving in self._servings for connection in serving.running)
+
+    def _has_room(self) -> bool:
+        """Whether one more connection may be taken; says once when there is no more room."""
+        limit = self.limits.max_connections
+        full = limit is not None and self._taken >= limit
+        if full and not self._said_full:
+            logger.warning("%d connections are open, as many as max_connections allows; more are refused", limit)
+        self._said_full = full
+        return not full
 
     # ---- shutdown
 
@@ -319,90 +337,3 @@ class Server:
                 yield scope
             finally:
                 self._scopes.discard(scope)
-
-
-class _Serving:
-    """One call of a `serve_*`: its connections and its end.
-
-    Attributes:
-      nurseries: the outer one holds what the connections share, the inner one the connections and
-        what accepts them.
-    """
-
-    connections: trio.Nursery
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.nursery: trio.Nursery | None = None
-        self.nurseries: list[trio.Nursery] = []
-        self.deadlines = Deadlines()
-        self._running: set[Connection] = set()
-        self._accept_scopes: list[trio.CancelScope] = []
-        self._end = math.inf
-
-    @property
-    def shutting_down(self) -> bool:
-        """The server takes no new requests."""
-        return self.server.shutting_down.is_set()
-
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        """Open the nurseries; at the end wait for the connections, then end what they share."""
-        async with trio.open_nursery() as self.nursery:
-            self.nurseries.append(self.nursery)
-            self.nursery.cancel_scope.deadline = self._end
-            self.nursery.start_soon(self.deadlines.run)
-            async with trio.open_nursery() as self.connections:
-                self.nurseries.append(self.connections)
-                yield
-            self.nursery.cancel_scope.cancel()
-
-    async def run(
-        self,
-        listeners: Sequence[trio.abc.Listener[Any]],
-        task_status: trio.TaskStatus[Any],
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        """Serve on listeners, with TLS where there is a context, and close them."""
-        async with self.open():
-            for listener in listeners:
-                until = trio.CancelScope()
-                self._accept_scopes.append(until)
-                self.connections.start_soon(accept_from, listener, partial(self._take, ssl_context), until)
-            if self.shutting_down:
-                self.shut_down(self._end)
-            if ssl_context is None:
-                task_status.started(listeners)
-            else:
-                task_status.started([trio.SSLListener(listener, ssl_context) for listener in listeners])
-
-    def _take(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
-        """Run an accepted connection in a task of its own."""
-        if ssl_context is not None:
-            stream = trio.SSLStream(stream, ssl_context, server_side=True)
-        self.connections.start_soon(self._run_isolated, as_transport(stream))
-
-    async def _run_isolated(self, transport: Transport) -> None:
-        try:
-            await self.run_connection(transport)
-        except Exception:
-            logger.exception("a connection from %r failed inside the server; please report this", transport.peername)
-
-    async def run_connection(self, transport: Transport) -> BaseException | None:
-        """Run a connection to its end; returns what a handler raised."""
-        connection = Connection(transport, self.server._handlers, self)
-        self._running.add(connection)
-        try:
-            return await connection.run()
-        finally:
-            self._running.discard(connection)
-
-    def shut_down(self, deadline: float) -> None:
-        """Take no more connections, end the idle ones, and all of them at `deadline`."""
-        for scope in self._accept_scopes:
-            scope.cancel()
-        for connection in self._running:
-            connection.close_if_idle()
-        self._end = min(self._end, deadline)
-        if self.nursery is not None:
-            self.nursery.cancel_scope.deadline = self._end

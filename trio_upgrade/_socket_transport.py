@@ -69,6 +69,9 @@ class SocketTransport(trio.abc.HalfCloseableStream):
     Args:
       sock: connected, of type SOCK_STREAM. It is made non-blocking and is owned from now on.
       peername: the peer's address, as `socket.accept` gave it.
+
+    Attributes:
+      bytes_received, bytes_sent: so far.
     """
 
     __slots__ = (
@@ -79,6 +82,8 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         "_interrupted",
         "_receiving",
         "_sending",
+        "bytes_received",
+        "bytes_sent",
         "peername",
         "send_timeout",
         "socket",
@@ -95,6 +100,8 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         self._eof_received = False
         self._eof_sent = False
         self._interrupted = False
+        self.bytes_received = 0
+        self.bytes_sent = 0
         self.send_timeout: float | None = None  # how long the peer may take no byte of what is sent
 
     def __repr__(self) -> str:
@@ -133,6 +140,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
                     pass
             if not data:
                 self._eof_received = True
+            self.bytes_received += len(data)
             return data
         except OSError as exc:
             raise self._failure(exc) from exc
@@ -175,6 +183,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
                 sent = self.socket.send(data)
             except BlockingIOError:
                 sent = 0
+            self.bytes_sent += sent
             if type(data) is bytes and sent == len(data):
                 await cancel_shielded_checkpoint()
             else:
@@ -192,7 +201,9 @@ class SocketTransport(trio.abc.HalfCloseableStream):
                 with patience(self, self.send_timeout):
                     await self._wait_writable()
                 with contextlib.suppress(BlockingIOError), octets[sent:] as rest:
-                    sent += self.socket.send(rest)
+                    more = self.socket.send(rest)
+                    sent += more
+                    self.bytes_sent += more
 
     async def _wait_writable(self) -> None:
         try:
@@ -208,11 +219,13 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         """
         self._check_sending()
         try:
-            return self.socket.send(data)
+            sent = self.socket.send(data)
         except BlockingIOError:
             return 0
         except OSError as exc:
             raise self._failure(exc) from exc
+        self.bytes_sent += sent
+        return sent
 
     async def send_within(self, data: bytes, timeout: float | None) -> None:
         """Send all of `data`, waiting at most `timeout` seconds for the peer to take any part of it.

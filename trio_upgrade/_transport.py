@@ -35,13 +35,18 @@ class StreamTransport(trio.abc.Stream):
     Args:
       stream: owned from now on.
       peername: the peer's address, if there is one.
+
+    Attributes:
+      bytes_received, bytes_sent: so far, over TLS what is inside of it.
     """
 
-    __slots__ = ("_interrupted", "_waiting", "peername", "stream")
+    __slots__ = ("_interrupted", "_waiting", "bytes_received", "bytes_sent", "peername", "stream")
 
     def __init__(self, stream: trio.abc.Stream, peername: Any = None) -> None:
         self.stream = stream
         self.peername = peername
+        self.bytes_received = 0
+        self.bytes_sent = 0
         self._waiting: trio.CancelScope | None = None
         self._interrupted = False
 
@@ -70,9 +75,11 @@ class StreamTransport(trio.abc.Stream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Calls `receive_some` of the stream."""
         try:
-            return await self.stream.receive_some(max_bytes)
+            data = await self.stream.receive_some(max_bytes)
         except trio.BrokenResourceError as exc:
             raise self._failure(exc) from exc
+        self.bytes_received += len(data)
+        return data
 
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Like `receive_some`, and raises `trio.WouldBlock` when interrupted."""
@@ -122,6 +129,7 @@ class StreamTransport(trio.abc.Stream):
             await self.stream.send_all(data)
         except trio.BrokenResourceError as exc:
             raise self._failure(exc) from exc
+        self.bytes_sent += memoryview(data).nbytes
 
     async def send_within(self, data: bytes, timeout: float | None) -> None:
         """Send all of `data`, waiting at most `timeout` seconds for the peer to take any part of it.

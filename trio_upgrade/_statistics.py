@@ -1,0 +1,88 @@
+"""What a server does and has done, in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+__all__ = ["Counters", "Statistics"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """A server at one moment; `Server.statistics` gives it.
+
+    Attributes:
+      open: connections that are open: the idle, the active and the upgraded ones.
+      idle: of these, those that wait for the first byte of a request.
+      active: those with a request under way, from its first byte to the end of its response; a TLS
+        handshake, too.
+      upgraded: those that an upgrade or connect handler has.
+      connections: connections that were ever taken.
+      refused: those that were turned away, since `Limits.max_connections` were open.
+      requests: requests whose head has arrived, upgrade requests included.
+      upgrades: requests that were given to an upgrade or connect handler.
+      bytes_received, bytes_sent: of all connections; over TLS, what is inside of it.
+    """
+
+    open: int
+    idle: int
+    active: int
+    upgraded: int
+    connections: int
+    refused: int
+    requests: int
+    upgrades: int
+    bytes_received: int
+    bytes_sent: int
+
+
+class _Transport(Protocol):
+    bytes_received: int
+    bytes_sent: int
+
+
+class _Connection(Protocol):
+    idle: bool
+    upgraded: bool
+
+    @property
+    def transport(self) -> _Transport: ...
+
+
+class Counters:
+    """What is counted while a server runs."""
+
+    __slots__ = ("bytes_received", "bytes_sent", "connections", "refused", "requests", "upgrades")
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.refused = 0
+        self.requests = 0
+        self.upgrades = 0
+        self.bytes_received = 0  # of connections that are over
+        self.bytes_sent = 0
+
+    def add_bytes(self, transport: _Transport) -> None:
+        """Count what went through a connection that is over."""
+        self.bytes_received += transport.bytes_received
+        self.bytes_sent += transport.bytes_sent
+
+    def look(self, connections: Iterable[_Connection]) -> Statistics:
+        """The numbers of now, with those of the connections that are open."""
+        running = list(connections)
+        idle = sum(connection.idle for connection in running)
+        upgraded = sum(connection.upgraded for connection in running)
+        return Statistics(
+            open=len(running),
+            idle=idle,
+            active=len(running) - idle - upgraded,
+            upgraded=upgraded,
+            connections=self.connections,
+            refused=self.refused,
+            requests=self.requests,
+            upgrades=self.upgrades,
+            bytes_received=self.bytes_received + sum(c.transport.bytes_received for c in running),
+            bytes_sent=self.bytes_sent + sum(c.transport.bytes_sent for c in running),
+        )
