@@ -13,12 +13,9 @@ There is no password on it: whoever reaches the server reaches its target.
 import argparse
 import contextlib
 import signal
-import socket
-import struct
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
 
 import h11
 import trio
@@ -26,36 +23,12 @@ import trio
 import trio_upgrade
 from trio_upgrade import Request, Response, Server
 
+from .relay import CHUNK_SIZE, relay, reset
+
 PROTOCOL = "tcp"
 CONNECT_TIMEOUT = 10  # seconds, for the target as for the tunnel's server
-CHUNK_SIZE = 65536
 
 Address = tuple[str, int]
-
-
-async def pump(source: trio.abc.ReceiveStream, sink: trio.abc.HalfCloseableStream, first: bytes = b"") -> None:
-    """Carry one direction to its end, and the end too."""
-    if first:
-        await sink.send_all(first)
-    while data := await source.receive_some(CHUNK_SIZE):
-        await sink.send_all(data)
-    await sink.send_eof()
-
-
-async def relay(
-    here: trio.abc.HalfCloseableStream, there: trio.abc.HalfCloseableStream, from_there: bytes = b""
-) -> None:
-    """Carry both directions until both have ended. An error in one is raised, in a group, and stops the other."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(pump, here, there)
-        nursery.start_soon(pump, there, here, from_there)
-
-
-async def reset(stream: trio.abc.AsyncResource, transport: Any) -> None:
-    """Close a stream so that its peer sees an error, and not an end."""
-    with contextlib.suppress(OSError):  # it may be broken already
-        transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    await trio.aclose_forcefully(stream)
 
 
 # ---- the server
