@@ -51,7 +51,7 @@ def run(folder: Path, *arguments: str) -> str:
 
 
 def test_every_block_names_its_file() -> None:
-    assert README.count("```python") == len(BLOCKS) == 8
+    assert README.count("```python") == len(BLOCKS) == 9
 
 
 def test_the_blocks_type_check(folder: Path) -> None:

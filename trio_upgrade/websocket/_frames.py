@@ -102,11 +102,11 @@ def check_text(decoder: codecs.IncrementalDecoder, data: bytes, final: bool) -> 
     """Fail at the first byte that no UTF-8 can have there."""
     try:
         decoder.decode(data, final)
-    except UnicodeDecodeError as exc:
-        raise invalid_text(exc.reason) from None
+    except UnicodeDecodeError:
+        raise invalid_text() from None
     held = decoder.getstate()[0]
     if len(held) == 2 and held[0] == 0xED and held[1] >= 0xA0:  # CPython's decoder waits for its third byte
-        raise invalid_text("a surrogate")
+        raise invalid_text()
 
 
 class PartialFrame:
@@ -271,8 +271,8 @@ class Incoming:
 def decode(payload: bytes) -> str:
     try:
         return payload.decode()
-    except UnicodeDecodeError as exc:
-        raise invalid_text(exc.reason) from None
+    except UnicodeDecodeError:
+        raise invalid_text() from None
 
 
 def extended_length(first: int, octets: bytes) -> int:
@@ -291,8 +291,8 @@ def violation(reason: str) -> Violation:
     return Violation(CloseCode.PROTOCOL_ERROR, reason)
 
 
-def invalid_text(why: str) -> Violation:
-    return Violation(CloseCode.INVALID_DATA, f"text that is not UTF-8: {why}")
+def invalid_text() -> Violation:
+    return Violation(CloseCode.INVALID_DATA, "text that is not UTF-8")
 
 
 def too_big(max_size: int) -> Violation:

@@ -1,0 +1,158 @@
+"""What must hold for the bytes of one connection, whatever they are.
+
+Nothing fails inside the server, every connection ends, and what comes of the bytes does not depend
+on the packets in which they arrive.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import trio
+import trio.testing
+
+from trio_upgrade import Limits, ProtocolError, Request, Response, Server, websocket
+
+from ..websocket_support import OFFER, handshake
+
+__all__ = ["TARGETS", "Outcome", "http", "http_server", "pieces", "run", "websockets"]
+
+LIMITS = Limits(max_header_size=300, max_headers=12, max_body_size=1000, max_drain=1000)
+DATE = re.compile(rb"\r\nDate: [^\r]*")
+VIOLATIONS = (1002, 1003, 1007, 1009)
+# Of two mistakes, either may be met first: a refusing response, or a close frame with a code of those.
+REFUSAL = re.compile(rb"(?:HTTP/1\.1 (?:400|413|431|501|505) |\x88.\x03[\xea\xeb\xef\xf1]).*\Z", re.DOTALL)
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@dataclass
+class Outcome:
+    """What came of a connection: what handlers saw, and what the client got."""
+
+    seen: list[tuple[object, ...]] = field(default_factory=list)
+    sent: bytes = b""
+
+
+class Errors(logging.Handler):
+    """Turns an error in the server's log into a failure."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(self.format(record))
+
+
+async def converse(server: Server, parts: Iterable[bytes], outcome: Outcome) -> None:
+    """Send the parts, each when the server has done what it can with the last; end; read to the end."""
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    async def receive() -> None:
+        received = bytearray()
+        async for data in ours:
+            received += data
+        outcome.sent = REFUSAL.sub(b"refused", DATE.sub(b"", bytes(received)).replace(CONTINUE, b""))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve_stream, theirs)
+        nursery.start_soon(receive)
+        for part in parts:
+            await ours.send_all(part)
+            await trio.testing.wait_all_tasks_blocked()
+        await ours.send_eof()
+
+
+def run(make: Callable[[Outcome], Server], parts: list[bytes]) -> Outcome:
+    """Run one connection in a Trio of its own, in which no time passes."""
+    outcome = Outcome()
+    errors = Errors()
+    logger = logging.getLogger("trio_upgrade")
+    logger.addHandler(errors)
+    try:
+        trio.run(partial(converse, make(outcome), parts, outcome), clock=trio.testing.MockClock())
+    except* ProtocolError:
+        pass  # of the handler's, passed on by serve_stream
+    except* websocket.ConnectionClosed:
+        pass
+    except* trio.BrokenResourceError:
+        pass
+    finally:
+        logger.removeHandler(errors)
+    assert not errors.messages, errors.messages
+    return outcome
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+def check(make: Callable[[Outcome], Server], data: bytes, first: bytes = b"") -> Outcome:
+    """`data`, without its first byte, arrives whole, and in packets of a size that the first byte says."""
+    size, data = max(1, data[0]) if data else 1, data[1:]
+    whole = run(make, [first + data])
+    cut = run(make, [first, *pieces(data, size)] if first else pieces(data, size))
+    # Whether a client still waits for a 100 does depend on what has arrived.
+    assert whole == cut or b"expect" in data.lower(), (data, whole, cut)
+    return whole
+
+
+def http(data: bytes) -> Outcome:
+    """A connection of requests, upgrades and CONNECTs."""
+    return check(partial(http_server), data)
+
+
+def http_server(outcome: Outcome) -> Server:
+    def see(request: Request, *more: object) -> None:
+        outcome.seen.append((request.method, request.target, request.upgrade, *more))
+
+    async def on_request(request: Request) -> Response:
+        if request.path == "/unread":
+            see(request)
+        else:
+            see(request, await read(request.body))
+        return Response(200, "okay")
+
+    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> Response | None:
+        if request.path == "/decline":
+            see(request, "declined")
+            return Response(403)
+        body = await read(request.body) if request.path == "/body" else b""
+        await request.accept()
+        see(request, body, await read(stream))
+        return None
+
+    return Server(on_request, on_upgrade=on_upgrade, on_connect=on_upgrade, limits=LIMITS)
+
+
+async def read(stream: trio.abc.ReceiveStream) -> bytes:
+    received = bytearray()
+    async for data in stream:
+        received += data
+    return bytes(received)
+
+
+def websockets(data: bytes) -> Outcome:
+    """The frames of a WebSocket; an even first byte means with compression."""
+    compression = "deflate-takeover" if data[:1] and data[0] % 2 == 0 else None
+    return check(partial(websocket_server, compression), data, handshake(OFFER))
+
+
+def websocket_server(compression: Any, outcome: Outcome) -> Server:
+    async def chat(ws: websocket.WebSocket[str | bytes]) -> None:
+        try:
+            async for message in ws:
+                outcome.seen.append((message,))
+                await ws.send(message)
+        finally:
+            outcome.seen.append(("refused",) if ws.close_code in VIOLATIONS else (ws.close_code, ws.close_reason))
+
+    return Server(on_upgrade=websocket.handler(chat, compression=compression, max_message_size=500))
+
+
+TARGETS = {"http": http, "websocket": websockets}
