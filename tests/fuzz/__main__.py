@@ -15,8 +15,8 @@ from pathlib import Path
 import atheris
 
 CORPUS = Path(__file__).parent / "corpus"
-SLOW = 5  # seconds
-HANGS = 20
+SLOW = 5  # seconds of processor time
+HANGS = 60  # seconds
 
 with atheris.instrument_imports(include=["trio_upgrade", "h11"]):
     from .targets import TARGETS
@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     keep = args.keep or Path(tempfile.mkdtemp(prefix="fuzz-"))
     keep.mkdir(parents=True, exist_ok=True)
-    options = [f"-max_total_time={args.seconds}", "-timeout=0", "-rss_limit_mb=1024", "-max_len=2000"]
+    options = [f"-max_total_time={args.seconds}", "-rss_limit_mb=1024", "-max_len=2000"]
     atheris.Setup([sys.argv[0], *options, str(keep), str(CORPUS / args.target)], bounded(TARGETS[args.target]))
     atheris.Fuzz()
 
@@ -39,11 +39,11 @@ def bounded(target: Callable[[bytes], object]) -> Callable[[bytes], None]:
     """A hang is a failure."""
 
     def run(data: bytes) -> None:
-        begin = time.monotonic()
+        begin = time.process_time()
         faulthandler.dump_traceback_later(HANGS, exit=True)
         target(data)
         faulthandler.cancel_dump_traceback_later()
-        assert time.monotonic() - begin < SLOW, data
+        assert time.process_time() - begin < SLOW, data
 
     return run
 
