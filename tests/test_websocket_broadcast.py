@@ -11,8 +11,8 @@ import trio.testing
 
 from trio_upgrade import Server, websocket
 
-from .support import Connect, open_client, serving
-from .websocket_support import Message, Peer, open_peer, server_of, shake
+from .support import Connect, open_client, reset, serving
+from .websocket_support import Message, Peer, close, open_peer, server_of, shake
 
 
 class Room:
@@ -86,6 +86,20 @@ async def test_those_that_are_closed_are_passed_over(connect: Connect) -> None:
     assert gone[0].close_code == 1006
 
 
+async def test_nothing_is_broadcast_behind_a_close(connect: Connect, nursery: trio.Nursery) -> None:
+    """The peer has not answered it yet."""
+    room = Room()
+    server = server_of(room)
+    peer = await shake(await connect(server))
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(server.shutdown, 60)
+    assert await peer.close_code() == 1001
+    assert len(room.members) == 1
+    websocket.broadcast(room.members, "too late")
+    await peer.send(close(1001))
+    assert await peer.ended()
+
+
 async def test_a_peer_that_vanished_unnoticed_is_no_matter(connect: Connect) -> None:
     room = Room()
     peer = await open_peer(connect, room)
@@ -120,6 +134,29 @@ async def test_who_reads_too_slowly_is_closed_and_holds_nobody_up(mock_clock: tr
         while slow_ws in room.members:
             await trio.lowlevel.checkpoint()
         assert await slow.ended()
+
+
+async def test_who_is_gone_is_not_closed_for_slowness() -> None:
+    made: list[websocket.WebSocket[Message]] = []
+    full, gone = trio.Event(), trio.Event()
+
+    async def talk(ws: websocket.WebSocket[Message]) -> None:
+        made.append(ws)
+        with pytest.raises(trio.WouldBlock):
+            while True:
+                ws.send_nowait(bytes(5000))
+        full.set()
+        await gone.wait()
+
+    async with peers(server_of(talk, send_buffer=50_000), 1) as (peer,):
+        await full.wait()
+        reset(peer.client)
+        await trio.testing.wait_all_tasks_blocked()
+        websocket.broadcast(made, "x")
+        with pytest.raises(websocket.ConnectionClosed) as caught:
+            made[0].send_nowait("x")
+        assert caught.value.code == 1006
+        gone.set()
 
 
 async def test_a_close_for_slowness_ends_the_iteration(mock_clock: trio.testing.MockClock) -> None:
@@ -177,3 +214,19 @@ async def test_send_nowait_to_a_peer_that_is_gone(connect: Connect) -> None:
     while len(failed) < 2:
         await trio.lowlevel.checkpoint()
     assert failed == [1006, 1006]
+
+
+async def test_send_nowait_finds_out_that_the_peer_is_gone(connect_tcp: Connect) -> None:
+    left = trio.Event()
+
+    async def talk(ws: websocket.WebSocket[Message]) -> None:
+        await left.wait()
+        with pytest.raises(websocket.ConnectionClosed):
+            ws.send_nowait("hello?")
+        found.set()
+
+    found = trio.Event()
+    peer = await open_peer(connect_tcp, talk)
+    reset(peer.client)
+    left.set()
+    await found.wait()

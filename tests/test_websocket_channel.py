@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from functools import partial
 from typing import Any, assert_type
 
@@ -18,6 +19,7 @@ from .websocket_support import (
     PING,
     PONG,
     TEXT,
+    Busy,
     Frame,
     Message,
     Peer,
@@ -162,6 +164,10 @@ async def test_the_operations_are_checkpoints(connect: Connect) -> None:
             ws.send_nowait("y")
         with trio.testing.assert_no_checkpoints():
             websocket.broadcast([ws], "z")
+        with trio.testing.assert_checkpoints(), pytest.raises(trio.EndOfChannel):
+            await ws.receive()
+        with trio.testing.assert_checkpoints(), pytest.raises(trio.EndOfChannel):
+            await ws.receive()
         with trio.testing.assert_checkpoints():
             await ws.aclose()
         with trio.testing.assert_checkpoints():
@@ -238,6 +244,30 @@ async def test_a_cancelled_send_has_sent_nothing_or_everything() -> None:
         await peer.aclose()
 
 
+async def test_a_send_that_was_taken_at_once_is_not_told_that_it_was_cancelled(connect_tcp: Connect) -> None:
+    returned = trio.Event()
+
+    async def talk(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as scope:
+                nursery.start_soon(cancel_after, scope, 0)
+                await ws.send("taken")
+                returned.set()
+
+    peer = await open_peer(connect_tcp, talk)
+    assert await peer.message() == "taken"
+    assert await peer.close_code() == 1000
+    assert returned.is_set()
+
+
+async def test_what_was_sent_makes_room_again(connect: Connect) -> None:
+    peer = await open_peer(connect, echo, send_buffer=1000)
+    with trio.fail_after(5):
+        for number in range(100):
+            await peer.send(text(str(number)))
+            assert await peer.message() == str(number)
+
+
 async def test_several_tasks_send_whole_messages() -> None:
     async def talk(ws: WebSocket) -> None:
         async def repeat(letter: str) -> None:
@@ -272,6 +302,47 @@ async def test_senders_get_their_turn_in_the_order_in_which_they_came() -> None:
             assert await peer.message() == b"%05d" % number + bytes(5000)
         assert await peer.close_code() == 1000
         await peer.aclose()
+
+
+async def test_a_sender_that_comes_when_there_is_room_again_does_not_overtake(connect_memory: Connect) -> None:
+    async def talk(ws: WebSocket) -> None:
+        async def repeat(letter: str) -> None:
+            for _ in range(30):
+                await ws.send(letter * 200)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(repeat, "a")
+            nursery.start_soon(repeat, "b")
+
+    peer = await open_peer(connect_memory, talk, send_buffer=100)  # room for one at a time
+    letters = "".join([str(await peer.message())[0] for _ in range(60)])
+    assert letters in ("ab" * 30, "ba" * 30)
+    assert await peer.close_code() == 1000
+
+
+async def test_a_send_that_waits_for_its_turn_sends_nothing_behind_our_close() -> None:
+    failed = trio.Event()
+
+    async def talk(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.send, bytes(10_000_000))
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(websocket.ConnectionClosed) as caught:
+                await ws.send("too late")
+            assert caught.value.code == 1001
+        failed.set()
+
+    async with serving(server := server_of(talk, send_buffer=20_000)) as listener, trio.open_nursery() as nursery:
+        peer = await blocked_peer(server, listener)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        nursery.start_soon(server.shutdown, 60)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert await peer.message() == bytes(10_000_000)
+        assert await peer.close_code() == 1001
+        await peer.send(close(1001))
+        assert await peer.ended()
+        await peer.aclose()
+    assert failed.is_set()
 
 
 async def test_a_send_that_waits_for_its_turn_can_be_cancelled() -> None:
@@ -326,9 +397,11 @@ async def test_every_kind_of_bytes_can_be_sent(connect: Connect) -> None:
         await ws.send(bytearray(b"abc"))
         await ws.send(memoryview(b"abcdef")[1:3])
         ws.send_nowait(memoryview(b"abcdef")[::2])
+        ws.send_nowait(memoryview(numbers))
 
+    numbers = array("Q", [1, 2])
     peer = await open_peer(connect, talk)
-    assert [await peer.message() for _ in range(3)] == [b"abc", b"bc", b"ace"]
+    assert [await peer.message() for _ in range(4)] == [b"abc", b"bc", b"ace", numbers.tobytes()]
 
 
 async def test_a_bytearray_may_be_reused_at_once() -> None:
@@ -414,7 +487,7 @@ async def test_the_end_stays_the_end(connect: Connect) -> None:
             except Exception as exc:
                 raised.append(type(exc))
 
-    peer = await open_peer(connect, insist, behind=close())
+    peer = await open_peer(connect, insist, behind=close() + text("behind"))
     assert await peer.close_code() == 1000
     assert await peer.ended()
     assert raised == [trio.EndOfChannel, trio.EndOfChannel, websocket.ConnectionClosed, trio.EndOfChannel]
@@ -457,6 +530,49 @@ async def test_sending_finds_out_that_the_peer_is_gone(connect: Connect) -> None
     else:
         await peer.aclose()
     await raised.wait()
+
+
+@pytest.mark.parametrize("fails", ["sending", "reading"])
+async def test_what_fails_inside_a_stream_of_another_kind_is_the_end(
+    connect_memory: Connect, caplog: pytest.LogCaptureFixture, autojump_clock: trio.testing.MockClock, fails: str
+) -> None:
+    """It is logged, and nobody waits for ever."""
+
+    class Failing(trio.abc.Stream):
+        def __init__(self, stream: trio.abc.Stream) -> None:
+            self.stream = stream
+
+        async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+            if fails == "reading":
+                raise ZeroDivisionError
+            return await self.stream.receive_some(max_bytes)
+
+        async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+            raise ZeroDivisionError
+
+        async def wait_send_all_might_not_block(self) -> None:
+            await self.stream.wait_send_all_might_not_block()
+
+        async def aclose(self) -> None:
+            await self.stream.aclose()
+
+    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+        async with websocket.accept(request, Failing(stream)) as ws:
+            if fails == "reading":
+                await trio.sleep(1)  # meanwhile it is read ahead
+            with pytest.raises(websocket.ConnectionClosed) as caught:
+                await ws.send("x")
+            assert (caught.value.code, ws.close_code) == (1006, 1006)
+            failed.set()
+
+    failed = trio.Event()
+    peer = await shake(await connect_memory(Server(on_upgrade=on_upgrade)))
+    with trio.fail_after(5):
+        await failed.wait()
+    await peer.aclose()
+    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert error.getMessage().startswith(fails)
+    caplog.clear()
 
 
 async def test_what_is_unhandled_is_no_error_of_ours(connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
@@ -532,12 +648,15 @@ async def test_after_aclose_nothing_goes(connect: Connect) -> None:
 
 
 async def test_aclose_wakes_the_task_that_receives(connect: Connect) -> None:
+    woken = trio.Event()
+
     async def leave(ws: WebSocket) -> None:
         async with trio.open_nursery() as nursery:
 
             async def receive() -> None:
                 with pytest.raises(trio.ClosedResourceError):
                     await ws.receive()
+                woken.set()
 
             nursery.start_soon(receive)
             await trio.testing.wait_all_tasks_blocked()
@@ -547,6 +666,78 @@ async def test_aclose_wakes_the_task_that_receives(connect: Connect) -> None:
     assert await peer.close_code() == 4000
     await peer.send(close(4000))
     assert await peer.ended()
+    await woken.wait()
+
+
+@pytest.mark.parametrize("receives", [True, False])
+async def test_aclose_reads_on_where_the_task_that_receives_has_stopped(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, receives: bool
+) -> None:
+    """It has received a message, or was cancelled."""
+    took: list[float] = []
+    closed = trio.Event()
+
+    async def leave(ws: WebSocket) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.receive)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.CancelScope(shield=True):
+                if not receives:
+                    nursery.cancel_scope.cancel()
+                begin = trio.current_time()
+                await ws.aclose()
+                took.append(trio.current_time() - begin)
+        closed.set()
+
+    peer = await open_peer(connect_memory, leave)
+    assert await peer.close_code() == 1000
+    await peer.send(text("the last one"), close())
+    assert await peer.ended()
+    await peer.aclose()
+    await closed.wait()
+    assert took == [0]
+
+
+async def test_two_tasks_close_what_is_read_ahead(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    closed = trio.Event()
+
+    async def leave(ws: WebSocket) -> None:
+        await trio.sleep(1)  # until it is read ahead
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ws.aclose)
+            nursery.start_soon(ws.aclose)
+        closed.set()
+
+    peer = await open_peer(connect_memory, leave)
+    assert await peer.close_code() == 1000
+    await peer.send(close())
+    with trio.fail_after(5):
+        assert await peer.ended()
+        await closed.wait()
+
+
+async def test_aclose_waits_for_a_close_that_has_begun(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    order: list[str] = []
+    closed = trio.Event()
+
+    async def leave(ws: WebSocket) -> None:
+        await trio.sleep(1)  # until the peer's close is answered, and its end waited for
+        await ws.aclose()
+        order.append("closed")
+        closed.set()
+
+    peer = await shake(await connect_memory(server_of(leave, limits=Limits(linger_timeout=1000))))
+    await peer.send(close())
+    assert await peer.close_code() == 1000
+    await trio.sleep(5)
+    order.append("ended")
+    await peer.aclose()
+    await closed.wait()
+    assert order == ["ended", "closed"]
 
 
 async def test_a_second_aclose_waits_for_the_first(connect: Connect) -> None:
@@ -646,12 +837,19 @@ async def test_a_cancelled_aclose_drops_what_a_shutdown_has_begun_to_close() -> 
     server = server_of(leave, limits=Limits(linger_timeout=1000))
     async with serving(server) as listener, trio.open_nursery() as nursery:
         peer = await shake(await open_client(listener))
-        nursery.start_soon(server.shutdown, 60)
+        over = trio.Event()
+
+        async def shut_down() -> None:
+            await server.shutdown(60)
+            over.set()
+
+        nursery.start_soon(shut_down)
         assert await peer.close_code() == 1001
         await peer.send(close(1001))
         await dropped.wait()
         with trio.fail_after(5):
             assert await peer.ended()
+            await over.wait()
         await peer.aclose()
 
 
@@ -711,7 +909,8 @@ async def test_a_violation_while_we_wait_for_the_close_ends_it(connect: Connect)
     peer = await open_peer(connect, leave)
     assert await peer.close_code() == 4000
     await peer.send(frame(15))
-    assert await peer.ended()
+    with trio.fail_after(5):
+        assert await peer.ended()
 
 
 # ---- the handler's end
@@ -748,25 +947,38 @@ async def test_a_handler_that_raises_closes_with_1011(
 
 
 async def test_a_handler_that_is_cancelled_drops_the_connection(nursery: trio.Nursery) -> None:
-    server = server_of(echo)
+    busy = Busy()
+    server = server_of(busy)
     ours, theirs = trio.testing.memory_stream_pair()
     scope = trio.CancelScope()
 
     async def serve() -> None:
         with scope:
             await server.serve_stream(theirs)
+        left.set()
 
+    left = trio.Event()
     nursery.start_soon(serve)
     peer = await shake(Client(ours))
+    await busy.opened.wait()
     scope.cancel()
     assert await peer.ended()
+    await left.wait()
+    assert busy.ws.close_code == 1006
+    with pytest.raises(trio.ClosedResourceError):
+        busy.ws.send_nowait("x")
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-async def test_what_ends_the_program_is_not_held_up(nursery: trio.Nursery, cancelled: bool) -> None:
+@pytest.mark.parametrize("closed", [False, True])
+async def test_what_ends_the_program_is_not_held_up(nursery: trio.Nursery, cancelled: bool, closed: bool) -> None:
     """Nor hidden by a cancellation that comes with it."""
 
     async def leave(ws: WebSocket) -> None:
+        if closed:
+            with pytest.raises(trio.EndOfChannel):
+                await ws.receive()
+            await trio.testing.wait_all_tasks_blocked()  # until that is answered
         if cancelled:
             scope.cancel()
         raise SystemExit(3)
@@ -783,7 +995,9 @@ async def test_what_ends_the_program_is_not_held_up(nursery: trio.Nursery, cance
         seen.set()
 
     nursery.start_soon(serve)
-    peer = await shake(Client(ours))
+    peer = await shake(Client(ours), behind=close() if closed else b"")
+    if closed:
+        assert await peer.close_code() == 1000
     assert await peer.ended()
     await seen.wait()
 
@@ -821,6 +1035,47 @@ async def test_a_shutdown_does_not_wait_for_a_peer_that_does_not_answer(mock_clo
         assert isinstance(recorder.end, trio.EndOfChannel)
         assert await peer.ended()
         await peer.aclose()
+
+
+async def test_nothing_but_pongs_follows_the_close_of_a_shutdown(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """No ping is due any more."""
+    recorder = Recorder()
+    server = server_of(recorder, ping_interval=1, close_timeout=10)
+    peer = await shake(await connect_memory(server))
+    await recorder.opened.wait()
+    nursery.start_soon(server.shutdown, 60)
+    assert await peer.close_code() == 1001
+    assert await peer.ended()
+    await recorder.ended.wait()
+    assert isinstance(recorder.end, trio.EndOfChannel)
+
+
+async def test_a_violation_behind_the_close_of_a_shutdown_raises(connect: Connect, nursery: trio.Nursery) -> None:
+    recorder = Recorder()
+    server = server_of(recorder)
+    peer = await shake(await connect(server))
+    await recorder.opened.wait()
+    nursery.start_soon(server.shutdown, 60)
+    assert await peer.close_code() == 1001
+    await peer.send(frame(15))
+    await recorder.ended.wait()
+    assert recorder.code == 1001
+
+
+async def test_a_shutdown_does_not_wait_longer_than_it_says(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    recorder = Recorder()
+    server = server_of(recorder, close_timeout=0.1)
+    peer = await shake(await connect_memory(server))
+    await recorder.opened.wait()
+    nursery.start_soon(server.shutdown, 60)
+    assert await peer.close_code() == 1001
+    begin = trio.current_time()
+    assert await peer.ended()
+    assert trio.current_time() - begin <= 0.13
 
 
 async def test_a_websocket_that_opens_during_a_shutdown_is_closed_at_once() -> None:
@@ -904,6 +1159,47 @@ async def test_a_send_beside_a_cancelled_serving_fails(nursery: trio.Nursery) ->
     await listening.wait()
     peer = await blocked_peer(server, listeners[0])
     await failed.wait()
+    await peer.aclose()
+
+
+async def test_nothing_follows_a_frame_that_was_cut(nursery: trio.Nursery) -> None:
+    """Not even when the peer has made room for more."""
+    cut, drained, done = trio.Event(), trio.Event(), trio.Event()
+
+    async def talk(ws: WebSocket) -> None:
+        with trio.CancelScope(shield=True):
+            ws.send_nowait(bytes(10_000_000))
+            scopes[0].cancel()
+            await trio.testing.wait_all_tasks_blocked()
+            cut.set()
+            await drained.wait()
+            websocket.broadcast([ws], "behind")
+            await trio.testing.wait_all_tasks_blocked()
+        done.set()
+
+    server = server_of(talk)
+    scopes: list[trio.CancelScope] = []
+    listeners: list[trio.SocketListener] = []
+
+    async def serve(task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope() as scope:
+            async with serving(server) as listener:
+                scopes.append(scope)
+                listeners.append(listener)
+                task_status.started()
+                await trio.sleep_forever()
+
+    await nursery.start(serve)
+    peer = await blocked_peer(server, listeners[0])
+    await cut.wait()
+    while True:
+        with trio.move_on_after(0.1) as quiet:
+            await peer.client.exactly(10_000)
+        if quiet.cancelled_caught:
+            break
+    drained.set()
+    await done.wait()
+    assert b"behind" not in await peer.client.rest()
     await peer.aclose()
 
 

@@ -328,6 +328,15 @@ async def test_final_blocks_are_bounded(connect: Connect, compression: str) -> N
 
 
 @modes
+async def test_final_blocks_are_counted_in_each_message(connect: Connect, compression: str) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder, OFFER, compression=compression)
+    await peer.send(frame(TEXT, HELLO[2], rsv=RSV1) * 100 + close())
+    await recorder.ended.wait()
+    assert recorder.messages == ["Hello"] * 100
+
+
+@modes
 async def test_data_that_inflates_to_nothing_is_bounded(connect: Connect, compression: str) -> None:
     fragments = frame(BINARY, fin=False, rsv=RSV1) + frame(CONTINUATION, (b"\0" + TAIL) * 100, fin=False) * 100
     options: dict[str, Any] = {"compression": compression, "max_message_size": 10_000}
@@ -434,9 +443,12 @@ async def test_a_bomb_is_not_inflated(connect: Connect, compression: str) -> Non
     """64 MiB in 64 KiB."""
     bomb = deflated(bytes(2**26), BINARY)
     assert len(bomb) < 70_000
+    compressor = zlib.compressobj(wbits=-15)
+    final = compressor.compress(bytes(2**17 + 1)) + compressor.flush()  # a block with BFINAL, just too big
+    behind = frame(BINARY, final + Deflate().compress(bytes(2**26)), rsv=RSV1)
     small = Deflate().compress(bytes(2**16)) + TAIL
     fragments = frame(BINARY, small, fin=False, rsv=RSV1) + frame(CONTINUATION, small * 500)
-    for data in (bomb, fragments):
+    for data in (bomb, behind, fragments):
         recorder = Recorder()
         peer = await open_peer(connect, recorder, OFFER, compression=compression, max_message_size=2**17)
         tracemalloc.start()

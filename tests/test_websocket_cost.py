@@ -19,7 +19,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import websocket
+from trio_upgrade import Request, Server, websocket
 
 from .support import open_client, serving
 from .websocket_support import (
@@ -276,18 +276,18 @@ def test_an_idle_connection_takes_little_memory(compression: str, message: bytes
         text("x") + close() + text("y"),
     ],
 )
-@pytest.mark.parametrize("receives", [True, False])
-async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector(end: bytes, receives: bool) -> None:
+@pytest.mark.parametrize("receives", ["at once", "late", "never"])
+async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector(end: bytes, receives: str) -> None:
     """Its memory is free at once."""
 
     async def handler(ws: websocket.WebSocket[Message]) -> None:
+        if receives != "at once":
+            await trio.sleep(0.6)  # meanwhile it is read ahead
         try:
-            while receives:
+            while receives != "never":
                 await ws.receive()
         except (trio.EndOfChannel, websocket.ConnectionClosed):
             pass
-        if not receives:
-            await trio.sleep(0.6)
 
     async with serving(server_of(handler, close_timeout=0.5)) as listener:
         gc.collect()
@@ -304,3 +304,26 @@ async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector
             assert [ws for ws in left if id(ws) not in before] == []
         finally:
             gc.enable()
+
+
+async def test_a_websocket_whose_close_was_cancelled_is_forgotten() -> None:
+    left = trio.Event()
+
+    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+        with trio.move_on_after(0.01) as scope:
+            async with websocket.accept(request, stream):
+                pass  # the peer does not answer the close
+        assert scope.cancelled_caught
+        left.set()
+
+    async with serving(Server(on_upgrade=on_upgrade)) as listener:
+        gc.collect()
+        before = {id(thing) for thing in gc.get_objects()}
+        peer = await shake(await open_client(listener))
+        await left.wait()
+        await peer.client.rest()
+        await peer.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        gc.collect()
+        left_over = [thing for thing in gc.get_objects() if isinstance(thing, websocket.WebSocket)]
+        assert [ws for ws in left_over if id(ws) not in before] == []

@@ -90,7 +90,7 @@ async def test_control_frames_have_at_most_125_bytes(connect: Connect, opcode: i
 
 @pytest.mark.parametrize("opcode", [CLOSE, PING, PONG])
 async def test_a_control_frame_that_is_too_long_fails_at_its_header(connect: Connect, opcode: int) -> None:
-    await check_failure(connect, frame(opcode, bytes(126))[:8], 1002, cut=True)
+    await check_failure(connect, frame(opcode, bytes(126))[:4], 1002, cut=True)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +236,14 @@ async def test_control_frames_between_fragments(connect: Connect) -> None:
     await peer.send(close())
     await recorder.ended.wait()
     assert recorder.messages == ["abc"]
+
+
+@pytest.mark.parametrize(("end", "code"), [(frame(15), 1002), (text("x"), 1003), (close(4000), 4000)])
+async def test_a_ping_in_front_of_the_end_is_answered(connect: Connect, end: bytes, code: int) -> None:
+    peer = await open_peer(connect, Recorder(), message_type=bytes)
+    await peer.send(frame(PING, b"1") + end)
+    assert await peer.frame() == Frame(PONG, b"1")
+    assert await peer.close_code() == code
 
 
 async def test_a_close_between_fragments_ends_it(connect: Connect) -> None:

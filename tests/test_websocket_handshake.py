@@ -133,6 +133,8 @@ async def test_a_handshake_is_a_get(connect: Connect, method: str) -> None:
         b"Sec-WebSocket-Version: 13, 8\r\n",
         b"Sec-WebSocket-Version: thirteen\r\n",
         b"Sec-WebSocket-Version:\r\n",
+        b"Sec-WebSocket-Version: 13\r\n" * 2,
+        b"Sec-WebSocket-Version: 8\r\nSec-WebSocket-Version: 13\r\n",
     ],
 )
 async def test_another_version_is_told_the_right_one(connect: Connect, version: bytes) -> None:
@@ -216,6 +218,9 @@ async def test_pages_of_the_same_host_may_connect(connect: Connect, origin: str,
         ("test", "test"),
         ("", "test"),
         ("http://", "test"),
+        ("http://", ""),
+        ("null", ""),
+        ("", ""),
     ],
 )
 async def test_pages_of_other_sites_may_not(connect: Connect, origin: str, host: str) -> None:
@@ -441,6 +446,19 @@ async def test_the_request_of_a_websocket(connect_memory: Connect) -> None:
 def test_options_that_are_none(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         websocket.handler(echo, **options)
+
+
+async def test_options_that_can_be_read_once_serve_every_connection(connect: Connect) -> None:
+    server = server_of(
+        echo,
+        subprotocols=iter(["a"]),
+        origins=iter(["http://test"]),
+        headers=iter([("X-Mine", "yes")]),
+    )
+    for _ in range(2):
+        peer = await shake(await connect(server), b"Origin: http://test\r\nSec-WebSocket-Protocol: a\r\n")
+        assert peer.reply.headers["sec-websocket-protocol"] == "a"
+        assert peer.reply.headers["x-mine"] == "yes"
 
 
 def test_a_handler_must_be_a_function() -> None:

@@ -25,6 +25,7 @@ from .websocket_support import (
     Peer,
     Recorder,
     close,
+    echo,
     frame,
     open_peer,
     server_of,
@@ -161,6 +162,149 @@ async def test_a_violation_with_nothing_in_front_of_it_is_told_at_once(
     assert busy.recorder.code == 1002
 
 
+async def test_a_violation_is_told_to_a_peer_that_reads_late(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    codes: list[int | None] = []
+
+    async def handler(ws: websocket.WebSocket[Message]) -> None:
+        ws.send_nowait(bytes(200_000))
+        await trio.sleep(15)
+        codes.append(ws.close_code)
+        await trio.sleep(100)
+
+    to_server, from_client = trio.testing.memory_stream_one_way_pair()
+    to_client, from_server = trio.testing.lockstep_stream_one_way_pair()  # it buffers nothing
+    server = server_of(handler, close_timeout=10)
+    nursery.start_soon(server.serve_stream, trio.StapledStream(to_client, from_client))
+    peer = await shake(Client(trio.StapledStream(to_server, from_server)))
+    await peer.send(text("first") + frame(15))
+    await trio.sleep(16)
+    assert codes == [1002]
+    assert await peer.message() == bytes(200_000)
+    assert await peer.close_code() == 1002
+    assert await peer.ended()
+
+
+async def test_a_violation_behind_a_message_that_was_taken_is_told_at_once(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def handler(ws: websocket.WebSocket[Message]) -> None:
+        await trio.sleep(1)
+        await ws.send(await ws.receive())
+        await trio.sleep(100)
+
+    peer = await open_peer(connect_memory, handler)
+    await peer.send(text("first"))
+    assert await peer.message() == "first"
+    watch = Stopwatch()
+    await peer.send(frame(15))
+    assert await peer.close_code() == 1002
+    assert watch.lap() <= HALF_A_SECOND
+
+
+async def test_a_violation_gives_no_further_time_to_a_peer_that_was_told_to_close(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    busy = Busy()
+    server = server_of(busy, close_timeout=10)
+    peer = await shake(await connect_memory(server))
+    await busy.opened.wait()
+    nursery.start_soon(server.shutdown, 60)
+    assert await peer.close_code() == 1001
+    watch = Stopwatch()
+    await trio.sleep(9)
+    await peer.send(text("first") + frame(15))
+    assert await peer.ended()
+    assert watch.lap() <= 10
+    busy.go.set()
+
+
+async def test_the_close_that_came_first_counts(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """Ours, then the peer's with another code, whose pong can no longer be sent."""
+    busy = Busy()
+    server = server_of(busy)
+    peer = await shake(await connect_memory(server))
+    await busy.opened.wait()
+    nursery.start_soon(server.shutdown, 60)
+    assert await peer.close_code() == 1001
+    await peer.send(frame(PING) * 1000 + close(4000))
+    await peer.aclose()
+    await trio.sleep(2)
+    busy.go.set()
+    await busy.recorder.ended.wait()
+    assert busy.ws.close_code == 1001
+    assert isinstance(busy.recorder.end, trio.EndOfChannel)
+
+
+async def test_a_shutdown_does_not_hide_a_close_that_came_before(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    busy = Busy()
+    server = server_of(busy)
+    peer = await shake(await connect_memory(server))
+    await busy.opened.wait()
+    await peer.send(close(4000))
+    assert await peer.close_code() == 4000
+    nursery.start_soon(server.shutdown, 60)
+    await trio.sleep(1)
+    busy.go.set()
+    await busy.recorder.ended.wait()
+    assert busy.recorder.code == 4000
+
+
+async def test_who_receives_again_gets_the_next_message_at_once(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def handler(ws: websocket.WebSocket[Message]) -> None:
+        await trio.sleep(1)  # until it is read ahead
+        await echo(ws)
+
+    peer = await open_peer(connect_memory, handler)
+    await trio.sleep(2)
+    watch = Stopwatch()
+    for number in range(3):
+        await peer.send(text(str(number)))
+        with trio.fail_after(5):
+            assert await peer.message() == str(number)
+    assert watch.lap() == 0
+
+
+async def test_receiving_what_was_read_ahead_is_a_checkpoint(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    checked = trio.Event()
+
+    async def handler(ws: websocket.WebSocket[Message]) -> None:
+        await trio.sleep(1)
+        for number in range(3):
+            with trio.testing.assert_checkpoints():
+                assert await ws.receive() == str(number)
+        checked.set()
+
+    peer = await open_peer(connect_memory, handler)
+    await peer.send(text("0") + text("1") + text("2"))
+    await checked.wait()
+
+
+async def test_a_handler_that_is_busy_for_moments_is_attended(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Nothing is read ahead, and no task started for it."""
+
+    async def handler(ws: websocket.WebSocket[Message]) -> None:
+        async for _ in ws:
+            await trio.sleep(0.2)
+
+    peer = await lockstep_peer(nursery, server_of(handler))
+    watch = Stopwatch()
+    for _ in range(50):
+        await peer.stream.send_all(text("x"))
+    assert watch.lap() >= 49 * 0.2 - 0.001
+
+
 async def test_what_is_read_ahead_is_received_in_order(
     connect_memory: Connect, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -242,6 +386,24 @@ async def test_a_buffer_of_another_size(nursery: trio.Nursery, autojump_clock: t
     await busy.opened.wait()
     sent = await send_until_stuck(peer, frame(BINARY, bytes(136)), 100)
     assert 5 <= sent <= 7
+
+
+async def test_what_was_received_makes_room_again(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def handler(ws: websocket.WebSocket[Message]) -> None:
+        while True:
+            await trio.sleep(5)
+            for _ in range(4):
+                await ws.receive()
+
+    peer = await open_peer(connect_memory, handler, receive_buffer=1000)
+    for number in range(10):
+        await peer.send(frame(BINARY, bytes(136)) * 4 + frame(PING, b"%d" % number))
+        watch = Stopwatch()
+        assert await peer.frame() == Frame(PONG, b"%d" % number)
+        assert watch.lap() <= HALF_A_SECOND
+        await trio.sleep(5)
 
 
 async def test_fragments_beside_a_busy_handler_are_bounded_by_the_message(
