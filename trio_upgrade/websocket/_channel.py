@@ -425,14 +425,12 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
     async def _read_ahead(self) -> None:
         """Read while nobody else does, and for as long as the buffer lasts."""
         try:
-            self._parse_ahead()
             while not (self._receiving or self._ended or self._inbox.is_full):
                 if self._inbox.pending:
                     await checkpoint()
                 else:
                     await self._read()
-                if not self._ended:
-                    self._parse_ahead()
+                self._parse_ahead()
         except Exception:
             logger.exception("reading %r ahead failed inside the server; please report this", self)
             self._vanish("reading failed")

@@ -89,7 +89,7 @@ class Inbox(Generic[T]):
         """The violation that was held back; it is not kept, since its traceback will lead here."""
         held, self.held = self.held, None
         assert held is not None
-        return held.with_traceback(None)
+        return held
 
     def read_ahead(self) -> Close | None:
         """Queue the messages that have arrived; a close frame is not queued.

@@ -148,24 +148,22 @@ class Outgoing:
 
     def _break(self) -> None:
         self.broken = True
-        self._frames = None
         self._size = 0
         self._wake()
 
     async def _send_rest(self, frames: deque[bytes]) -> None:
         try:
-            while frames and not self.broken:
+            while frames:
                 number, data = take(frames)
                 with memoryview(data) as view:
                     for start in range(0, len(data), PIECE):
                         with view[start : start + PIECE] as piece:
                             await self._stream.send_all(piece)
                         self.progressed = True
-                if not self.broken:
-                    self._sent += number
-                    self._size -= len(data) + number * OVERHEAD
-                    self._put_pong()
-                    self._wake()
+                self._sent += number
+                self._size -= len(data) + number * OVERHEAD
+                self._put_pong()
+                self._wake()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._break()
         except Exception:
@@ -177,7 +175,6 @@ class Outgoing:
         finally:
             self._sending = False
             self._frames = None
-            self._wake()
 
 
 def take(frames: deque[bytes]) -> tuple[int, bytes]:

@@ -38,7 +38,7 @@ class Pings:
             self._pong_by = math.inf
         elif now >= self._pong_by:
             return "drop"
-        elif now >= self._ping_at and self._pong_by == math.inf:
+        elif now >= self._ping_at:
             self._ping_at = math.inf
             if timeout is not None:
                 self._pong_by = now + timeout - tick
