@@ -6,10 +6,15 @@ import re
 
 from ._exceptions import ProtocolError
 
-__all__ = ["Chunks"]
+__all__ = ["LONGEST", "Chunks"]
 
-# RFC 9112 section 7.1: a chunk's size and extensions, with no control character but HTAB in them
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r\n")
+LONGEST = 2**63 - 1  # a longer chunk or body is one that another recipient may take for a short one
+
+# RFC 9112 section 7.1.1, RFC 9110 section 5.6: *( ";" name [ "=" ( token / quoted-string ) ] ), with white space
+TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
+QUOTED = r'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
+CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:{EXTENSION})*\r\n".encode("latin-1"))
 
 
 class Chunks:
@@ -46,6 +51,8 @@ class Chunks:
         if match is None:
             raise ProtocolError("a chunk's size or extension is malformed")
         size = int(match[1], 16)
+        if size > LONGEST:
+            raise ProtocolError("a chunk's size is larger than any body")
         if size:
             self._size_left = size + 2  # the CRLF behind the data is the parser's to check
         else:

@@ -17,7 +17,7 @@ import h11
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from ._chunks import Chunks
+from ._chunks import LONGEST, Chunks
 from ._exceptions import BodyTooLarge, ConnectionBroken, ProtocolError
 from ._limits import Limits
 from ._transport import RECEIVE_SIZE, Transport
@@ -28,16 +28,20 @@ LATE_READS = 16  # of what came in time and is read late; a peer that goes on se
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-# RFC 9110 section 7.2, RFC 3986 section 3.2: Host = uri-host [ ":" port ]
-AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
-HOST = re.compile(AUTHORITY.encode())
-# RFC 9112 section 3.2: origin-form, absolute-form, and asterisk-form; CONNECT's authority-form
-TARGET = re.compile(rb"/.*|[A-Za-z][-+.A-Za-z0-9]*://[^/?#].*")
-CONNECT_TARGET = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:/?#@]+):[0-9]{1,5}")
+# RFC 3986 section 3.2.2, but no comma: that is what two Host fields look like once they are joined
+HOSTNAME = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)"
+# RFC 9110 sections 7.2, 4.2.1 and 4.2.4: Host = uri-host [ ":" port ]; with a port, there is a host; no user
+AUTHORITY = HOSTNAME + r"(?::[0-9]*)?"
+HOST = re.compile(f"(?:{AUTHORITY})?".encode())
+# RFC 9112 section 3.2: origin-form and absolute-form, neither with a fragment; CONNECT's authority-form
+TARGET = re.compile(rf"/[^#]*|[A-Za-z][-+.A-Za-z0-9]*://{AUTHORITY}(?:[/?][^#]*)?".encode())
+CONNECT_TARGET = re.compile(rf"{HOSTNAME}:0*([1-9][0-9]{{0,4}})".encode())
 # RFC 9110 section 5.5: no field has them, though some recipients look away
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # A length that h11 would take for one of several that agree (RFC 9112 section 6.3, rule 5)
 LISTED_LENGTH = re.compile(rb"\r\ncontent-length:[^\r]*,", re.IGNORECASE)
+# RFC 9110 section 6.5.1: what frames or routes a message is never in its trailers
+NO_TRAILER = re.compile(rb"\r\n(?:content-length|transfer-encoding|host):", re.IGNORECASE)
 
 
 class Http11:
@@ -162,10 +166,19 @@ class Http11:
         if lines - 2 > self._limits.max_headers:
             raise self._refusal(f"{what} has more than {self._limits.max_headers} fields", 431)
 
+    def _check_trailers(self, section: bytes) -> None:
+        self._check_fields(section, "the trailer section")
+        if NO_TRAILER.search(section):
+            raise self._refusal("the trailer section has a field that belongs into the head", 400)
+
     def _check_target(self, request: h11.Request) -> None:
         method, target = request.method, request.target
-        pattern = CONNECT_TARGET if method == b"CONNECT" else TARGET
-        if not pattern.fullmatch(target) and not (method == b"OPTIONS" and target == b"*"):
+        if method == b"CONNECT":
+            authority = CONNECT_TARGET.fullmatch(target)
+            fine = authority is not None and int(authority[1]) < 2**16
+        else:
+            fine = TARGET.fullmatch(target) is not None or (method == b"OPTIONS" and target == b"*")
+        if not fine:
             raise self._refusal("the request target is malformed", 400)
 
     def _start_body(self, request: h11.Request | None, head: bytes = b"") -> None:
@@ -192,6 +205,8 @@ class Http11:
         for name, value in request.headers:
             if name == b"content-length":
                 length = int(value)
+                if length > LONGEST:
+                    raise self._refusal("Content-Length is larger than any body", 400)
             elif name == b"transfer-encoding":
                 self._chunks = Chunks(self._limits.max_header_size)
             elif name == b"host" and not HOST.fullmatch(value):
@@ -324,7 +339,7 @@ class Http11:
             if self._chunks is not None:
                 size = self._chunks.next_piece(self._buffer, max_bytes)
                 if self._chunks.trailers and size:
-                    self._check_fields(b"\r\n" + self._buffer[:size], "the trailer section")
+                    self._check_trailers(b"\r\n" + self._buffer[:size])
             else:
                 size = min(self._length_left, len(self._buffer), max_bytes)
                 self._length_left -= size

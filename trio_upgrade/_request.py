@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -102,7 +103,8 @@ class Request:
       method: as received (methods are case-sensitive).
       target: the request target as received.
       http_version: "1.1" or "1.0".
-      headers: the fields, a `Headers`.
+      headers: the fields, a `Headers`. The Host of a request whose target is absolute is the
+        target's, whatever the field says (RFC 9112 section 3.2.2).
       upgrade: the protocols that an upgrade request offers, in order, as written; () for any other
         request (RFC 9110 section 7.8).
       peername: the peer's address as `socket.getpeername` gives it, or None where there is none.
@@ -136,7 +138,7 @@ class Request:
         self.method = head.method.decode("ascii")
         self.target = head.target.decode("ascii")
         self.http_version = head.http_version.decode("ascii")
-        self.headers = Headers(head.headers.raw_items())
+        self.headers = Headers(_fields(head))
         self.upgrade, self.wants_close = _connection_options(head)
         self.server = server
         self.transport = transport.stream
@@ -236,6 +238,15 @@ class Request:
             if offered.lower() == protocol.lower():
                 return offered
         raise ValueError(f"the client does not offer {protocol!r}, only {', '.join(self.upgrade)}")
+
+
+def _fields(head: h11.Request) -> list[tuple[bytes, bytes]]:
+    """The fields as they came, but with an absolute target's own host for the Host."""
+    fields = head.headers.raw_items()
+    if head.target[0] in b"/*" or head.method == b"CONNECT":
+        return fields
+    authority = re.split(b"[/?]", head.target.partition(b"://")[2], maxsplit=1)[0]
+    return [(b"Host", authority), *(field for field in fields if field[0].lower() != b"host")]
 
 
 def _connection_options(head: h11.Request) -> tuple[tuple[str, ...], bool]:
