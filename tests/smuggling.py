@@ -267,9 +267,9 @@ FIELDS = {
 }
 
 LARGE = {
-    "a field that is too large": get(b"Host: a\r\nX: " + b"y" * 17_000 + b"\r\n"),
-    "a target that is too large": line(b"GET /" + b"x" * 17_000 + b" HTTP/1.1"),
-    "too many fields": get(b"Host: a\r\n" + b"X: y\r\n" * 101),
+    "a field that is too large": (get(b"Host: a\r\nX: " + b"y" * 17_000 + b"\r\n"), 431),
+    "a target that is too long": (line(b"GET /" + b"x" * 17_000 + b" HTTP/1.1"), 414),
+    "too many fields": (get(b"Host: a\r\n" + b"X: y\r\n" * 101), 431),
 }
 
 HOST = {
@@ -418,7 +418,7 @@ REFUSED_HEADS: dict[str, tuple[bytes, int]] = {
     **{f"Transfer-Encoding: {name}": (data, 400) for name, data in TRANSFER_ENCODING.items()},
     **{f"Content-Length: {name}": (data, 400) for name, data in CONTENT_LENGTH.items()},
     **{f"field: {name}": (data, 400) for name, data in FIELDS.items()},
-    **{f"size: {name}": (data, 431) for name, data in LARGE.items()},
+    **{f"size: {name}": case for name, case in LARGE.items()},
     **{f"Host: {name}": (data, 400) for name, data in HOST.items()},
     **{f"version: {name}": case for name, case in VERSIONS.items()},
     **{f"request line: {name}": (data, 400) for name, data in REQUEST_LINES.items()},

@@ -81,7 +81,8 @@ BAD = {
     "identity": (POST + b"Transfer-Encoding: identity\r\n\r\n", 501),
     "a head that is too large": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 16_384 + b"\r\n\r\n", 431),
     "a head without an end": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 3_000, 431),
-    "a line without an end": (b"GET /" + b"x" * 17_000, 431),
+    "a request line without an end": (b"GET /" + b"x" * 17_000, 414),
+    "a target that is too long": (b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
     "too many fields": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 100 + b"\r\n", 431),
 }
 

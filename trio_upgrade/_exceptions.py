@@ -26,7 +26,7 @@ class ProtocolError(ConnectionBroken):
 
     Attributes:
       status: the response status that tells the client, if one can still be sent:
-        400, 408, 413, 431, 501 or 505.
+        400, 408, 413, 414, 431, 501 or 505.
       headers: fields of that response, as pairs of str.
     """
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import NoReturn
 
 import h11
 import trio
@@ -141,7 +142,7 @@ class Http11:
         end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3)) + 4
         size = end if end > 3 else len(buffer)
         if size > limit:
-            raise self._refusal(f"the request's head is larger than {limit} bytes", 431)
+            self._refuse_size(limit)
         # RFC 9112 section 2.2: a bare LF may be taken for a line's end, and that is a way to smuggle.
         if buffer.count(b"\n", self._searched, size) != buffer.count(b"\r\n", max(0, self._searched - 1), size):
             raise self._refusal("a line of the request's head does not end with CRLF", 400)
@@ -153,6 +154,11 @@ class Http11:
         self._skipped_blank_line = False
         self._check_fields(head, "the request's head")
         return head
+
+    def _refuse_size(self, limit: int) -> NoReturn:
+        if self._buffer.find(b"\r\n", 0, limit) < 0:  # RFC 9112 section 3: it is the target that is too long
+            raise self._refusal(f"the request line is longer than {limit} bytes", 414)
+        raise self._refusal(f"the request's head is larger than {limit} bytes", 431)
 
     def _check_fields(self, section: bytes, what: str) -> None:
         """What h11 forgives in a section of fields."""

@@ -28,7 +28,7 @@ class Limits:
         it still sends in this time is read and discarded, since closing on unread data makes TCP
         reset the connection and destroy what was sent (RFC 9112 section 9.6).
       max_header_size: of a request's head, of one chunk's line, and of a trailer section. Then 431
-        for a head or trailer, 400 for a chunk's line.
+        for a head or trailer, 414 where the request line alone is too long, 400 for a chunk's line.
       max_headers: how many fields a head or a trailer section may have. Then 431.
       max_body_size: of a request's body, with the overhead of its chunks. Then 413. May be None;
         `Body.read` has a limit of its own.
