@@ -144,7 +144,7 @@ async def test_what_a_request_tells(connect_tcp: Connect) -> None:
         ("/a?b?c", "/a", "b?c"),
         ("//two", "//two", ""),
         ("http://test/a/b?c", "/a/b", "c"),
-        ("HTTPS://test:8000/", "/", ""),
+        ("HTTP://test:8000/", "/", ""),
         ("http://test", "/", ""),
         ("http://test?a/b", "/", "a/b"),
         ("/a/http://b?c", "/a/http://b", "c"),

@@ -176,6 +176,8 @@ class Connection:
         handlers = self._handlers
         request = Request(head, self.transport, handlers.proxies, self._serving.server)
         del head  # the request has what is wanted of it, maybe for hours
+        if self._is_misdirected(request):
+            return await self._end(request, plain(421, "https is not served on this connection"))
         if request.method == "CONNECT":
             return await self._connect(request)
         try:
@@ -192,6 +194,13 @@ class Connection:
                     return False
                 return await self._upgrade(request, handlers.on_upgrade)
         return await self._respond(request)
+
+    def _is_misdirected(self, request: Request) -> bool:
+        """It asks without TLS for what is to be had with TLS only (RFC 9110 section 7.4)."""
+        if request.target[0] == "/" or not request.target.lower().startswith("https://"):
+            return False
+        proxies = self._handlers.proxies
+        return request.scheme == "http" and not (proxies and proxies.trusts_peer(request.peername))
 
     # ---- the head
 
