@@ -78,7 +78,7 @@ BAD = {
         POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
         501,
     ),
-    "identity": (POST + b"Transfer-Encoding: identity\r\n\r\n", 501),
+    "identity": (POST + b"Transfer-Encoding: identity\r\n\r\n", 400),
     "a head that is too large": (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 16_384 + b"\r\n\r\n", 431),
     "a head without an end": (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: y\r\n" * 3_000, 431),
     "a request line without an end": (b"GET /" + b"x" * 17_000, 414),

@@ -41,6 +41,7 @@ CONNECT_TARGET = re.compile(rf"{HOSTNAME}:0*([1-9][0-9]{{0,4}})".encode())
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # A length that h11 would take for one of several that agree (RFC 9112 section 6.3, rule 5)
 LISTED_LENGTH = re.compile(rb"\r\ncontent-length:[^\r]*,", re.IGNORECASE)
+TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)")
 # RFC 9110 section 6.5.1: what frames or routes a message is never in its trailers
 NO_TRAILER = re.compile(rb"\r\n(?:content-length|transfer-encoding|host):", re.IGNORECASE)
 
@@ -118,7 +119,12 @@ class Http11:
             return None
         self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
         self._parser.receive_data(head)
-        request = self._parse()
+        try:
+            request = self._parse()
+        except ProtocolError as exc:
+            if exc.status == 501 and not ends_chunked(head):
+                exc.status = 400
+            raise
         assert isinstance(request, h11.Request)
         if request.http_version not in (b"1.0", b"1.1"):
             raise self._refusal("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
@@ -450,6 +456,15 @@ class Http11:
         data = bytes(memoryview(self._buffer)[:size])
         del self._buffer[:size]
         return data
+
+
+def ends_chunked(head: bytes) -> bool:
+    """The last transfer coding is chunked, so that only those in front of it are not understood.
+
+    Otherwise nobody knows where the body ends, and that is another error (RFC 9112 section 6.3, rule 4).
+    """
+    codings = b",".join(TRANSFER_ENCODING.findall(head.lower())).split(b",")
+    return [coding for coding in map(bytes.strip, codings) if coding][-1:] == [b"chunked"]
 
 
 class _OneAtATime:
