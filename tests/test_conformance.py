@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import trio
 import trio.testing
@@ -198,9 +196,7 @@ async def test_an_upgrade_field_is_named_in_connection(connect: Connect) -> None
 
 
 @pytest.mark.parametrize("name", ["Transfer-Encoding", "Content-Length"])
-async def test_neither_101_nor_the_200_of_a_connect_says_a_length(
-    connect: Connect, name: str, logged: Callable[[], list[str]]
-) -> None:
+async def test_neither_101_nor_the_200_of_a_connect_says_a_length(connect: Connect, name: str) -> None:
     refused: list[str] = []
 
     async def handler(request: Request, stream: trio.abc.Stream) -> None:
