@@ -31,7 +31,7 @@ async def on_request(request: Request) -> Response:
         case "/stream":
             return Response(200, pieces())
         case target:
-            return Response(200, target)
+            return Response(200, f"{target} for {request.headers['Host']}" if target.startswith("http") else target)
 
 
 async def on_upgrade(request: Request, stream: trio.abc.Stream) -> Response | None:

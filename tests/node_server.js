@@ -21,7 +21,7 @@ function onRequest(req, res) {
       res.write('one ');
       return res.end('two');
     default:
-      return res.end(req.url);
+      return res.end(req.url.startsWith('http') ? `${req.url} for ${req.headers.host}` : req.url);
   }
 }
 

@@ -26,7 +26,7 @@ LIMITS = Limits(max_header_size=300, max_headers=12, max_body_size=1000, max_dra
 DATE = re.compile(rb"\r\nDate: [^\r]*")
 VIOLATIONS = (1002, 1003, 1007, 1009)
 # Of two mistakes, either may be met first: a refusing response, or a close frame with a code of those.
-REFUSAL = re.compile(rb"(?:HTTP/1\.1 (?:400|413|414|431|501|505) |\x88.\x03[\xea\xeb\xef\xf1]).*\Z", re.DOTALL)
+REFUSAL = re.compile(rb"(?:HTTP/1\.1 (?:400|413|414|421|431|501|505) |\x88.\x03[\xea\xeb\xef\xf1]).*\Z", re.DOTALL)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
