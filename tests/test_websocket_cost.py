@@ -236,7 +236,7 @@ def open_socket(port: int, behind: bytes) -> socket.socket:
         ("", LARGE, 10),
         ("", frame(BINARY, bytes(60_000)) + text("more")[:1], 10),
         ("deflate", COMPRESSED, 10),
-        ("deflate-takeover", COMPRESSED, 50),
+        ("deflate-takeover", COMPRESSED, 55),
     ],
     ids=["small", "large", "begun", "deflate", "takeover"],
 )
@@ -282,14 +282,14 @@ async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector
 
     async def handler(ws: websocket.WebSocket[Message]) -> None:
         if receives != "at once":
-            await trio.sleep(0.6)  # meanwhile it is read ahead
+            await trio.sleep(0.25)  # meanwhile it is read ahead
         try:
             while receives != "never":
                 await ws.receive()
         except (trio.EndOfChannel, websocket.ConnectionClosed):
             pass
 
-    async with serving(server_of(handler, close_timeout=0.5)) as listener:
+    async with serving(server_of(handler, close_timeout=0.2)) as listener:
         gc.collect()
         before = {id(thing) for thing in gc.get_objects()}
         gc.disable()
@@ -299,7 +299,7 @@ async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector
                 if end:
                     await peer.client.rest()
                 await peer.aclose()
-            await trio.testing.wait_all_tasks_blocked(0.7)
+            await trio.testing.wait_all_tasks_blocked(0.3)
             left = [thing for thing in gc.get_objects() if isinstance(thing, websocket.WebSocket)]
             assert [ws for ws in left if id(ws) not in before] == []
         finally:
