@@ -14,12 +14,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
-import h11
 import trio
 
 from . import _access
 from ._deadlines import Deadlines
 from ._exceptions import BodyTooLarge, ConnectionBroken, ProtocolError, flatten
+from ._head import Head
 from ._http11 import Http11
 from ._limits import Limits
 from ._proxies import TrustedProxies
@@ -204,7 +204,7 @@ class Connection:
 
     # ---- the head
 
-    async def _receive_head(self) -> h11.Request | None:
+    async def _receive_head(self) -> Head | None:
         """Wait for the next request: None if none will come."""
         self._head_deadline = math.inf
         try:
@@ -214,7 +214,7 @@ class Connection:
             self.idle = self._expired = self._first = False
             self.transport.clear_interrupt()
 
-    async def _wait_for_head(self) -> h11.Request | None:
+    async def _wait_for_head(self) -> Head | None:
         http = self._http
         begun = False
         while (head := http.next_head()) is None:

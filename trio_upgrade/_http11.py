@@ -1,6 +1,6 @@
 """HTTP/1.1 on a transport: the next request's head, its body, and the bytes left behind it.
 
-h11 is the parser. This module decides which bytes it gets: exactly one head, then one chunk's line,
+It decides which bytes are read as what: exactly one head, then, for h11 to decode, one chunk's line,
 one piece of data or one trailer section at a time. So each can be held to its limit and to the
 grammar where h11 is forgiving, and h11 never sees a byte from behind the message: what is left over
 is simply what is still in the buffer. A message has a parser of its own; no state outlives it.
@@ -11,15 +11,15 @@ It knows nothing of handlers, responses or what an upgrade is for.
 from __future__ import annotations
 
 import math
-import re
 from typing import NoReturn
 
 import h11
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from ._chunks import LONGEST, Chunks
+from ._chunks import Chunks
 from ._exceptions import BodyTooLarge, ConnectionBroken, ProtocolError
+from ._head import Head, check_trailers, parse, read_head
 from ._limits import Limits
 from ._transport import RECEIVE_SIZE, Transport
 
@@ -28,22 +28,6 @@ __all__ = ["Http11"]
 LATE_READS = 16  # of what came in time and is read late; a peer that goes on sending gets no more
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-# RFC 3986 section 3.2.2, but no comma: that is what two Host fields look like once they are joined
-HOSTNAME = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)"
-# RFC 9110 sections 7.2, 4.2.1 and 4.2.4: Host = uri-host [ ":" port ]; with a port, there is a host; no user
-AUTHORITY = HOSTNAME + r"(?::[0-9]*)?"
-HOST = re.compile(f"(?:{AUTHORITY})?".encode())
-# RFC 9112 section 3.2: origin-form and absolute-form, neither with a fragment; CONNECT's authority-form
-TARGET = re.compile(rf"/[^#]*|[A-Za-z][-+.A-Za-z0-9]*://{AUTHORITY}(?:[/?][^#]*)?".encode())
-CONNECT_TARGET = re.compile(rf"{HOSTNAME}:0*([1-9][0-9]{{0,4}})".encode())
-# RFC 9110 section 5.5: no field has them, though some recipients look away
-CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-# A length that h11 would take for one of several that agree (RFC 9112 section 6.3, rule 5)
-LISTED_LENGTH = re.compile(rb"\r\ncontent-length:[^\r]*,", re.IGNORECASE)
-TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)")
-# RFC 9110 section 6.5.1: what frames or routes a message is never in its trailers
-NO_TRAILER = re.compile(rb"\r\n(?:content-length|transfer-encoding|host):", re.IGNORECASE)
 
 
 class Http11:
@@ -77,7 +61,6 @@ class Http11:
         self._transport = transport
         self._limits = limits
         self._buffer = bytearray()
-        self._parser: h11.Connection | None = None
         self._searched = 0
         self._skipped_blank_line = False
         self._reader = _OneAtATime()
@@ -108,29 +91,18 @@ class Http11:
         self._buffer += data
         return bool(data)
 
-    def next_head(self) -> h11.Request | None:
+    def next_head(self) -> Head | None:
         """Take the next request's head out of what has arrived; None if it is not whole yet.
 
         Raises:
           ProtocolError: for a head that is malformed, too large, or not one of HTTP/1.0 or 1.1.
         """
-        head = self._take_head()
-        if head is None:
+        data = self._take_head()
+        if data is None:
             return None
-        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
-        self._parser.receive_data(head)
-        try:
-            request = self._parse()
-        except ProtocolError as exc:
-            if exc.status == 501 and not ends_chunked(head):
-                exc.status = 400
-            raise
-        assert isinstance(request, h11.Request)
-        if request.http_version not in (b"1.0", b"1.1"):
-            raise self._refusal("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
-        self._check_target(request)
-        self._start_body(request, head)
-        return request
+        head = read_head(data, self._limits.max_headers)
+        self._start_body(head)
+        return head
 
     def _take_head(self) -> bytes | None:
         buffer, limit = self._buffer, self._limits.max_header_size
@@ -149,52 +121,27 @@ class Http11:
         size = end if end > 3 else len(buffer)
         if size > limit:
             self._refuse_size(limit)
-        # RFC 9112 section 2.2: a bare LF may be taken for a line's end, and that is a way to smuggle.
-        if buffer.count(b"\n", self._searched, size) != buffer.count(b"\r\n", max(0, self._searched - 1), size):
-            raise self._refusal("a line of the request's head does not end with CRLF", 400)
         if end == 3:
+            self._check_lines(size)
             self._searched = size
             return None
-        head = self._take(size)
         self._searched = 0
         self._skipped_blank_line = False
-        self._check_fields(head, "the request's head")
-        return head
+        return self._take(size)
+
+    def _check_lines(self, size: int) -> None:
+        """Refuse bare LFs before the end: it may never come (RFC 9112 section 2.2, and a way to smuggle)."""
+        lines = self._buffer.count(b"\r\n", max(0, self._searched - 1), size)
+        if self._buffer.count(b"\n", self._searched, size) != lines:
+            raise ProtocolError("a line of the request's head does not end with CRLF")
 
     def _refuse_size(self, limit: int) -> NoReturn:
         if self._buffer.find(b"\r\n", 0, limit) < 0:  # RFC 9112 section 3: it is the target that is too long
             raise self._refusal(f"the request line is longer than {limit} bytes", 414)
         raise self._refusal(f"the request's head is larger than {limit} bytes", 431)
 
-    def _check_fields(self, section: bytes, what: str) -> None:
-        """What h11 forgives in a section of fields."""
-        lines = section.count(b"\r\n")
-        if lines != section.count(b"\r") or lines != section.count(b"\n"):
-            raise self._refusal(f"{what} has a bare CR or LF", 400)
-        if CONTROL.search(section):
-            raise self._refusal(f"{what} has a control character", 400)
-        if b"\r\n " in section or b"\r\n\t" in section:
-            raise self._refusal(f"{what} has a folded line", 400)  # RFC 9112 section 5.2
-        if lines - 2 > self._limits.max_headers:
-            raise self._refusal(f"{what} has more than {self._limits.max_headers} fields", 431)
-
-    def _check_trailers(self, section: bytes) -> None:
-        self._check_fields(section, "the trailer section")
-        if NO_TRAILER.search(section):
-            raise self._refusal("the trailer section has a field that belongs into the head", 400)
-
-    def _check_target(self, request: h11.Request) -> None:
-        method, target = request.method, request.target
-        if method == b"CONNECT":
-            authority = CONNECT_TARGET.fullmatch(target)
-            fine = authority is not None and int(authority[1]) < 2**16
-        else:
-            fine = TARGET.fullmatch(target) is not None or (method == b"OPTIONS" and target == b"*")
-        if not fine:
-            raise self._refusal("the request target is malformed", 400)
-
-    def _start_body(self, request: h11.Request | None, head: bytes = b"") -> None:
-        """Learn from the head how long the body is (RFC 9112 section 6.3)."""
+    def _start_body(self, head: Head | None) -> None:
+        """Forget the last body; wait for that of `head`."""
         self._length_left = 0
         self._chunks: Chunks | None = None
         self._broken: tuple[str, int] | None = None
@@ -204,37 +151,21 @@ class Http11:
         self._late_reads = 0
         self._continue_lock: trio.Lock | None = None
         self._continue_cut = False
-        if request is not None:
-            self._apply_fields(request, head)
-        self.body_ended = self._chunks is None and not self._length_left
-        if self.body_ended:
-            self._parser = None
-        elif self._limits.request_timeout is not None:
-            self._body_deadline = trio.current_time() + self._limits.request_timeout
+        self._parser: h11.Connection | None = None
+        self.body_ended = True
+        if head is not None and head.parser is not None:
+            self._expect_body(head, head.parser)
 
-    def _apply_fields(self, request: h11.Request, head: bytes) -> None:
-        length = None
-        for name, value in request.headers:
-            if name == b"content-length":
-                length = int(value)
-                if length > LONGEST:
-                    raise self._refusal("Content-Length is larger than any body", 400)
-            elif name == b"transfer-encoding":
-                self._chunks = Chunks(self._limits.max_header_size)
-            elif name == b"host" and not HOST.fullmatch(value):
-                raise self._refusal("the Host field is malformed", 400)
-        if length is not None:
-            self._length_left = length
-            lowered = head.lower()
-            if lowered.count(b"\r\ncontent-length:") > 1 or LISTED_LENGTH.search(head):
-                raise self._refusal("Content-Length is given more than once", 400)
-        if self._chunks is not None and (length is not None or request.http_version == b"1.0"):
-            # RFC 9112 section 6.1: both ought to be handled as an error
-            raise self._refusal("Transfer-Encoding with Content-Length, or in HTTP/1.0", 400)
-        if request.method == b"CONNECT" and (length is not None or self._chunks is not None):
-            raise self._refusal("a CONNECT request has no body", 400)
-        if self._parser is not None and self._parser.they_are_waiting_for_100_continue and not self._buffer:
+    def _expect_body(self, head: Head, parser: h11.Connection) -> None:
+        if parser.they_are_waiting_for_100_continue and not self._buffer:
             self._continue_lock = trio.Lock()
+        if head.chunked or head.length:
+            self._parser = parser
+            self._length_left = head.length
+            self._chunks = Chunks(self._limits.max_header_size) if head.chunked else None
+            self.body_ended = False
+            if self._limits.request_timeout is not None:
+                self._body_deadline = trio.current_time() + self._limits.request_timeout
 
     # ---- the body
 
@@ -351,7 +282,7 @@ class Http11:
             if self._chunks is not None:
                 size = self._chunks.next_piece(self._buffer, max_bytes)
                 if self._chunks.trailers and size:
-                    self._check_trailers(b"\r\n" + self._buffer[:size])
+                    check_trailers(bytes(self._buffer[:size]), self._limits.max_headers)
             else:
                 size = min(self._length_left, len(self._buffer), max_bytes)
                 self._length_left -= size
@@ -371,7 +302,8 @@ class Http11:
         """What the parser makes of one piece: at most one event with data."""
         data = b""
         while True:
-            event = self._parse()
+            assert self._parser is not None
+            event = parse(self._parser)
             if isinstance(event, h11.Data):
                 data = bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
@@ -383,14 +315,6 @@ class Http11:
     def _fail(self, message: str, status: int) -> None:
         """Remember why nothing more of the body, or from behind it, can be trusted."""
         self._broken = (message, status)
-
-    def _parse(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        assert self._parser is not None
-        try:
-            return self._parser.next_event()
-        except h11.RemoteProtocolError as exc:
-            # h11 quotes the offending bytes behind a colon; they are not for logs
-            raise self._refusal(str(exc).partition(":")[0], exc.error_status_hint) from None
 
     def _refusal(self, message: str, status: int) -> ProtocolError:
         return ProtocolError(message, self._transport, status=status)
@@ -456,15 +380,6 @@ class Http11:
         data = bytes(memoryview(self._buffer)[:size])
         del self._buffer[:size]
         return data
-
-
-def ends_chunked(head: bytes) -> bool:
-    """The last transfer coding is chunked, so that only those in front of it are not understood.
-
-    Otherwise nobody knows where the body ends, and that is another error (RFC 9112 section 6.3, rule 4).
-    """
-    codings = b",".join(TRANSFER_ENCODING.findall(head.lower())).split(b",")
-    return [coding for coding in map(bytes.strip, codings) if coding][-1:] == [b"chunked"]
 
 
 class _OneAtATime:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-import h11
 import trio
 from trio.lowlevel import checkpoint
 
+from ._head import Head
 from ._headers import FieldsArgument, Headers, encode_fields, tokens
 from ._http11 import Http11
 from ._proxies import TrustedProxies, address_of
@@ -134,7 +134,7 @@ class Request:
         "wants_close",
     )
 
-    def __init__(self, head: h11.Request, transport: Transport, proxies: TrustedProxies, server: Server) -> None:
+    def __init__(self, head: Head, transport: Transport, proxies: TrustedProxies, server: Server) -> None:
         self.method = head.method.decode("ascii")
         self.target = head.target.decode("ascii")
         self.http_version = head.http_version.decode("ascii")
@@ -240,26 +240,27 @@ class Request:
         raise ValueError(f"the client does not offer {protocol!r}, only {', '.join(self.upgrade)}")
 
 
-def _fields(head: h11.Request) -> list[tuple[bytes, bytes]]:
+def _fields(head: Head) -> list[tuple[bytes, bytes]]:
     """The fields as they came, but with an absolute target's own host for the Host."""
-    fields = head.headers.raw_items()
     if head.target[0] in b"/*" or head.method == b"CONNECT":
-        return fields
+        return head.fields
     authority = re.split(b"[/?]", head.target.partition(b"://")[2], maxsplit=1)[0]
-    return [(b"Host", authority), *(field for field in fields if field[0].lower() != b"host")]
+    return [(b"Host", authority), *(field for field in head.fields if field[0].lower() != b"host")]
 
 
-def _connection_options(head: h11.Request) -> tuple[tuple[str, ...], bool]:
+def _connection_options(head: Head) -> tuple[tuple[str, ...], bool]:
     """The protocols of an upgrade request (RFC 9110 section 7.8), and whether to close behind it."""
+    if head.http_version == b"1.0":
+        return (), True  # no keep-alive with 1.0: RFC 9112 section 9.3 leaves it to us
+    if b"connection" not in head.names:
+        return (), False
     offered: list[str] = []
     options: list[bytes] = []
-    for name, value in head.headers:
+    for name, (_, value) in zip(head.names, head.fields, strict=True):
         if name == b"connection":
             options += [option.strip(b" \t") for option in value.lower().split(b",")]
         elif name == b"upgrade":
             offered += tokens(value.decode("latin-1"))
-    if head.http_version == b"1.0":
-        return (), True  # no keep-alive with 1.0: RFC 9112 section 9.3 leaves it to us
     if b"upgrade" not in options or head.method == b"CONNECT":
         offered = []
     return tuple(offered), b"close" in options

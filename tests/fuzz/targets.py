@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import h11
 import trio
 import trio.testing
 
 from trio_upgrade import Limits, ProtocolError, Request, Response, Server, websocket
+from trio_upgrade._head import read_any, read_plain
 
 from ..websocket_support import OFFER, handshake
 
-__all__ = ["TARGETS", "Outcome", "http", "http_server", "pieces", "run", "websockets"]
+__all__ = ["TARGETS", "Outcome", "heads", "http", "http_server", "pieces", "run", "websockets"]
 
 LIMITS = Limits(max_header_size=300, max_headers=12, max_body_size=1000, max_drain=1000)
 DATE = re.compile(rb"\r\nDate: [^\r]*")
@@ -102,8 +104,20 @@ def check(make: Callable[[Outcome], Server], data: bytes, first: bytes = b"") ->
     return whole
 
 
+def heads(data: bytes) -> None:
+    """A head: what is read the short way is what h11 reads."""
+    plain = read_plain(data, LIMITS.max_headers)
+    if plain is not None:
+        thorough = read_any(data, LIMITS.max_headers)
+        assert plain == thorough._replace(parser=None), data
+        assert thorough.parser is not None
+        assert type(thorough.parser.next_event()) is h11.EndOfMessage, data
+
+
 def http(data: bytes) -> Outcome:
     """A connection of requests, upgrades and CONNECTs."""
+    for piece in data[1:].split(b"\r\n\r\n"):
+        heads(piece + b"\r\n\r\n")
     return check(partial(http_server), data)
 
 

@@ -1,0 +1,59 @@
+"""A head is read in one of two ways, and it makes no difference in which."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trio_upgrade._head import read_plain
+
+from .fuzz.targets import heads
+from .smuggling import ACCEPTED, REFUSED_BODIES, REFUSED_HEADS
+from .support import get, upgrade
+from .websocket_support import handshake
+
+FRAGMENTS = [
+    *[b"GET", b"POST", b"OPTIONS", b"CONNECT", b"G(T", b"get", b""],
+    *[b"/", b"/a?b", b"/a#b", b"*", b"a:1", b"http://a/b", b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.2", b"http/1.1"],
+    *[b" ", b"  ", b"\t", b":", b": ", b",", b";", b"\r\n", b"\r\n ", b"\n", b"\r", b"\0", b"\x0b", b"\x0c", b"\x7f"],
+    *[b"\x85", b"\xa0", b"\xff", b"=", b"@", b"/", b"a", b"1", b'"', b"[::1]", b"%41"],
+    *[
+        b"Host",
+        b"host: a\r\n",
+        b"Host:\r\n",
+        b"Host: a:80\r\n",
+        b"Host: a@b\r\n",
+        b"X: y\r\n",
+        b"X-Y:  z \t\r\n",
+        b"X:\r\n",
+    ],
+    *[
+        b"Connection: Upgrade\r\n",
+        b"Upgrade: a, b\r\n",
+        b"Content-Length: 1\r\n",
+        b"Content-Length",
+        b"Expect: 100-continue\r\n",
+    ],
+    *[b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding"],
+]
+REQUEST_LINE = st.sampled_from([b"GET / HTTP/1.1\r\n", b"POST /a?b HTTP/1.0\r\n", b"OPTIONS * HTTP/1.1\r\n"])
+SOUP = st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(b"".join)
+
+
+@given(st.tuples(REQUEST_LINE | SOUP, SOUP).map(b"".join))
+def test_the_short_way_takes_what_h11_takes_and_to_the_same_effect(start: bytes) -> None:
+    heads(start + b"\r\n\r\n")
+    heads(start + b"\r\n")
+
+
+def test_nor_does_it_where_recipients_differ() -> None:
+    requests = [request for corpus in (REFUSED_HEADS, REFUSED_BODIES) for request, _ in corpus.values()]
+    requests += [accepted.data for accepted in ACCEPTED.values()]
+    for request in requests:
+        heads(request.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+
+
+def test_the_usual_heads_are_read_the_short_way() -> None:
+    for request in (get("/"), get("/a?b", b"X: y\r\n", version="1.0"), upgrade(b"", b"", "/chat"), handshake()):
+        assert read_plain(request, 100) is not None
+    assert read_plain(get("/", b"Content-Length: 1\r\n", "POST"), 100) is None

@@ -1,0 +1,194 @@
+"""The head of a request, and the section of fields behind a chunked body: what may stand there.
+
+A head without a body, which nearly every head is, takes one pass of a strict regular expression.
+h11 reads all others, and says what is wrong with those that are malformed; where it is forgiving,
+they are refused here. What the expression takes, h11 takes too, and to the same effect.
+
+It sees whole sections only, and knows nothing of connections.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import h11
+
+from ._chunks import LONGEST
+from ._exceptions import ProtocolError
+
+__all__ = ["Head", "check_trailers", "parse", "read_any", "read_head", "read_plain"]
+
+TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]++"  # RFC 9110 section 5.6.2
+# RFC 9112 sections 2.1, 3 and 5: a request of HTTP/1, for a path, and its fields, on lines of their own
+PLAIN = re.compile(
+    rf"({TOKEN}) (/[\x21\x22\x24-\x7e]*+) HTTP/(1\.[01])\r\n((?:{TOKEN}:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n".encode(
+        "latin-1"
+    )
+)
+FRAMING = frozenset([b"content-length", b"transfer-encoding", b"expect"])
+
+# RFC 3986 section 3.2.2, but no comma: that is what two Host fields look like once they are joined
+HOSTNAME = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)"
+# RFC 9110 sections 7.2, 4.2.1 and 4.2.4: Host = uri-host [ ":" port ]; with a port, there is a host; no user
+AUTHORITY = HOSTNAME + r"(?::[0-9]*)?"
+HOST = re.compile(f"(?:{AUTHORITY})?".encode())
+# RFC 9112 section 3.2: origin-form and absolute-form, neither with a fragment; CONNECT's authority-form
+TARGET = re.compile(rf"/[^#]*|[A-Za-z][-+.A-Za-z0-9]*://{AUTHORITY}(?:[/?][^#]*)?".encode())
+CONNECT_TARGET = re.compile(rf"{HOSTNAME}:0*([1-9][0-9]{{0,4}})".encode())
+# RFC 9110 section 5.5: no field has them, though some recipients look away
+CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# A length that h11 would take for one of several that agree (RFC 9112 section 6.3, rule 5)
+LISTED_LENGTH = re.compile(rb"\r\ncontent-length:[^\r]*,", re.IGNORECASE)
+TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)")
+# RFC 9110 section 6.5.1: what frames or routes a message is never in its trailers
+NO_TRAILER = re.compile(rb"\r\n(?:content-length|transfer-encoding|host):", re.IGNORECASE)
+
+
+class Head(NamedTuple):
+    """The head of a request.
+
+    Attributes:
+      fields: names and values, as they came.
+      names: those of `fields`, in lower case.
+      length: of the body, where that is not chunked.
+      chunked: the body is.
+      parser: h11's, which has read the head and goes on with the body; None where there is none.
+    """
+
+    method: bytes
+    target: bytes
+    http_version: bytes
+    fields: list[tuple[bytes, bytes]]
+    names: list[bytes]
+    length: int = 0
+    chunked: bool = False
+    parser: h11.Connection | None = None
+
+
+def read_head(data: bytes, max_fields: int) -> Head:
+    """Read a head, from the request line to the empty line.
+
+    Raises:
+      ProtocolError: it is malformed, not one of HTTP/1.0 or 1.1, or has over `max_fields` fields.
+    """
+    return read_plain(data, max_fields) or read_any(data, max_fields)
+
+
+def read_plain(data: bytes, max_fields: int) -> Head | None:
+    """A head that is well-formed, asks for a path and has no body; None if it is another one."""
+    match = PLAIN.fullmatch(data)
+    if match is None:
+        return None
+    method, target, version, section = match.groups()
+    fields = []
+    for line in section.splitlines():
+        name, _, value = line.partition(b":")
+        fields.append((name, value.strip(b" \t")))
+    names = [name.lower() for name, _ in fields]
+    hosts = names.count(b"host")
+    if hosts != 1 and (hosts or version == b"1.1"):
+        return None
+    if hosts and not HOST.fullmatch(fields[names.index(b"host")][1]):
+        return None
+    if len(fields) > max_fields or method == b"CONNECT" or not FRAMING.isdisjoint(names):
+        return None
+    return Head(method, target, version, fields, names)
+
+
+def read_any(data: bytes, max_fields: int) -> Head:
+    _check_section(data, "the request's head", max_fields)
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(data))
+    parser.receive_data(data)
+    try:
+        request = parse(parser)
+    except ProtocolError as exc:
+        if exc.status == 501 and not _ends_chunked(data):
+            exc.status = 400
+        raise
+    assert isinstance(request, h11.Request)
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise ProtocolError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
+    _check_target(request)
+    fields = request.headers.raw_items()
+    names = [name for name, _ in request.headers]
+    for name, value in request.headers:
+        if name == b"host" and not HOST.fullmatch(value):
+            raise ProtocolError("the Host field is malformed")
+    length, chunked = _framing(request, data)
+    return Head(request.method, request.target, request.http_version, fields, names, length, chunked, parser)
+
+
+def _check_target(request: h11.Request) -> None:
+    method, target = request.method, request.target
+    if method == b"CONNECT":
+        authority = CONNECT_TARGET.fullmatch(target)
+        fine = authority is not None and int(authority[1]) < 2**16
+    else:
+        fine = TARGET.fullmatch(target) is not None or (method == b"OPTIONS" and target == b"*")
+    if not fine:
+        raise ProtocolError("the request target is malformed")
+
+
+def _framing(request: h11.Request, data: bytes) -> tuple[int, bool]:
+    """How long the body is (RFC 9112 section 6.3): its length, and whether chunks tell it instead."""
+    fields = dict(request.headers)
+    chunked = b"transfer-encoding" in fields
+    length = fields.get(b"content-length")
+    if length is not None and (data.lower().count(b"\r\ncontent-length:") > 1 or LISTED_LENGTH.search(data)):
+        raise ProtocolError("Content-Length is given more than once")
+    if length is not None and int(length) > LONGEST:
+        raise ProtocolError("Content-Length is larger than any body")
+    if chunked and (length is not None or request.http_version == b"1.0"):
+        # RFC 9112 section 6.1: both ought to be handled as an error
+        raise ProtocolError("Transfer-Encoding with Content-Length, or in HTTP/1.0")
+    if request.method == b"CONNECT" and (chunked or length is not None):
+        raise ProtocolError("a CONNECT request has no body")
+    return int(length or 0), chunked
+
+
+def _ends_chunked(data: bytes) -> bool:
+    """The last transfer coding is chunked, so that only those in front of it are not understood.
+
+    Otherwise nobody knows where the body ends, and that is another error (RFC 9112 section 6.3, rule 4).
+    """
+    codings = b",".join(TRANSFER_ENCODING.findall(data.lower())).split(b",")
+    return [coding for coding in map(bytes.strip, codings) if coding][-1:] == [b"chunked"]
+
+
+def check_trailers(section: bytes, max_fields: int) -> None:
+    """Check what stands behind the last chunk, up to the empty line.
+
+    Raises:
+      ProtocolError: it is malformed, has over `max_fields` fields, or one that belongs into the head.
+    """
+    section = b"\r\n" + section
+    _check_section(section, "the trailer section", max_fields)
+    if NO_TRAILER.search(section):
+        raise ProtocolError("the trailer section has a field that belongs into the head")
+
+
+def _check_section(section: bytes, what: str, max_fields: int) -> None:
+    """What h11 forgives in fields that have a line in front of them and an empty one behind."""
+    lines = section.count(b"\r\n")
+    if lines != section.count(b"\r") or lines != section.count(b"\n"):
+        raise ProtocolError(f"{what} has a bare CR or LF")
+    if CONTROL.search(section):
+        raise ProtocolError(f"{what} has a control character")
+    if b"\r\n " in section or b"\r\n\t" in section:
+        raise ProtocolError(f"{what} has a folded line")  # RFC 9112 section 5.2
+    if lines - 2 > max_fields:
+        raise ProtocolError(f"{what} has more than {max_fields} fields", status=431)
+
+
+def parse(parser: h11.Connection) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+    """The next event of a parser.
+
+    Raises:
+      ProtocolError: what it has been given is malformed.
+    """
+    try:
+        return parser.next_event()
+    except h11.RemoteProtocolError as exc:
+        # h11 quotes the offending bytes behind a colon; they are not for logs
+        raise ProtocolError(str(exc).partition(":")[0], status=exc.error_status_hint) from None
