@@ -86,7 +86,7 @@ class Client:
                 reply.interim.append(event.status_code)
             elif isinstance(event, h11.InformationalResponse | h11.Response):
                 reply.status = event.status_code
-                reply.headers = dict(Headers(event.headers.raw_items()))
+                reply.headers = dict(Headers.of(event.headers.raw_items()))
             elif isinstance(event, h11.Data):
                 reply.content += event.data
             else:

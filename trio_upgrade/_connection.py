@@ -10,9 +10,9 @@ import contextlib
 import inspect
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import trio
 
@@ -129,7 +129,8 @@ class Connection:
         try:
             if isinstance(self.transport, StreamTransport):
                 await self.transport.start(self._handlers.limits.tls_handshake_timeout)
-            while await self._serve_request():
+            # Not one call for both: of the first, nothing is kept while an exchange lasts, maybe for hours.
+            while (exchange := await self._next_exchange()) is not None and await exchange:
                 pass
         except ConnectionBroken:
             pass  # nobody is left to talk to, and no handler was running
@@ -162,38 +163,38 @@ class Connection:
         if self._drain_scope is not None:
             self._drain_scope.cancel()
 
-    async def _serve_request(self) -> bool:
-        """Serve the next request; False at the connection's end."""
+    async def _next_exchange(self) -> Coroutine[Any, Any, bool] | None:
+        """Wait for the next request, and decide what becomes of it.
+
+        Returns:
+          What does it, and tells whether another request may follow; None at the connection's end.
+        """
         try:
             head = await self._receive_head()
         except ProtocolError as exc:
-            await self._end(None, refusal(exc))
-            return False
+            return self._end(None, refusal(exc))
         if head is None:
             await self._leave()
-            return False
+            return None
         self._serving.counters.requests += 1
         handlers = self._handlers
         request = Request(head, self.transport, handlers.proxies, self._serving.server)
-        del head  # the request has what is wanted of it, maybe for hours
         if self._is_misdirected(request):
-            return await self._end(request, plain(421, "https is not served on this connection"))
+            return self._end(request, plain(421, "https is not served on this connection"))
         if request.method == "CONNECT":
-            return await self._connect(request)
+            return self._connect(request)
         try:
             self._http.check_length()
         except BodyTooLarge as exc:
-            return await self._end(request, refusal(exc))
+            return self._end(request, refusal(exc))
         if request.upgrade and (handlers.should_upgrade is not None or handlers.on_upgrade is not None):
             try:
                 accepted = await self._wants(request)
             except BaseException as exc:
-                return await self._fail(request, exc)
+                return self._fail(request, exc)
             if accepted:
-                if handlers.on_upgrade is None:
-                    return False
-                return await self._upgrade(request, handlers.on_upgrade)
-        return await self._respond(request)
+                return self._upgrade(request, handlers.on_upgrade) if handlers.on_upgrade is not None else None
+        return self._respond(request)
 
     def _is_misdirected(self, request: Request) -> bool:
         """It asks without TLS for what is to be had with TLS only (RFC 9110 section 7.4)."""
@@ -359,21 +360,26 @@ class Connection:
         answer = should_upgrade(request)
         return bool(await answer if inspect.isawaitable(answer) else answer)
 
-    async def _connect(self, request: Request) -> bool:
+    def _connect(self, request: Request) -> Coroutine[Any, Any, bool]:
         if request.http_version == "1.0":
-            return await self._end(request, plain(400, "CONNECT needs HTTP/1.1"))
+            return self._end(request, plain(400, "CONNECT needs HTTP/1.1"))
         if self._handlers.on_connect is None:
             # RFC 9110 section 15.5.6 wants Allow, and this target allows nothing.
-            return await self._end(request, plain(405, "CONNECT is not served here", [("Allow", "")]))
-        return await self._upgrade(request, self._handlers.on_connect)
+            return self._end(request, plain(405, "CONNECT is not served here", [("Allow", "")]))
+        return self._upgrade(request, self._handlers.on_connect)
 
     async def _upgrade(self, request: Request, handler: UpgradeHandler) -> bool:
         limits = self._handlers.limits
         stream = upgraded_stream(self._http, self.transport, limits)
         request._attach(Body(self._http), stream)
         self._serving.deadlines.waiters.discard(self)
+        begun = self._begin_upgraded()
         try:
-            response = await self._call_upgrade(request, stream, handler)
+            try:
+                response = await called(handler(request, stream), "the upgrade handler")
+                self._check_returned(request, stream, response)
+            finally:
+                self._end_upgraded(request, stream, *begun)
         except BaseException as exc:
             stream.mark_closed()
             request.body.close()
@@ -386,23 +392,18 @@ class Connection:
         self._serving.deadlines.waiters.add(self)
         return await self._finish_exchange(request, response, close=stream.was_read or request.method == "CONNECT")
 
-    async def _call_upgrade(self, request: Request, stream: UpgradedStream, handler: UpgradeHandler) -> Response | None:
-        """Run an upgrade handler; note what went through the stream."""
-        transport = self.transport
-        begin, sent = trio.current_time(), transport.bytes_sent
-        received = transport.bytes_received - self._http.buffered
+    def _begin_upgraded(self) -> tuple[float, int, int]:
+        """Count a handler that has the connection: since when, and what went through before, in and out."""
         self._serving.counters.upgrades += 1
         self.upgraded = True
-        try:
-            response = await called(handler(request, stream), "the upgrade handler")
-            self._check_returned(request, stream, response)
-            return response
-        finally:
-            self.upgraded = False
-            if stream.was_written and _access.is_on():
-                seconds = trio.current_time() - begin
-                received, sent = transport.bytes_received - received, transport.bytes_sent - sent
-                _access.log_upgraded(request, received, sent, seconds)
+        transport = self.transport
+        return trio.current_time(), transport.bytes_received - self._http.buffered, transport.bytes_sent
+
+    def _end_upgraded(self, request: Request, stream: UpgradedStream, begin: float, received: int, sent: int) -> None:
+        self.upgraded = False
+        if stream.was_written and _access.is_on():
+            received, sent = self.transport.bytes_received - received, self.transport.bytes_sent - sent
+            _access.log_upgraded(request, received, sent, trio.current_time() - begin)
 
     def _check_returned(self, request: Request, stream: UpgradedStream, response: Response | None) -> None:
         if response is None:

@@ -16,23 +16,23 @@ import h11
 
 from ._chunks import LONGEST
 from ._exceptions import ProtocolError
+from ._headers import Headers
 
 __all__ = ["Head", "check_trailers", "parse", "read_any", "read_head", "read_plain"]
 
 TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]++"  # RFC 9110 section 5.6.2
 # RFC 9112 sections 2.1, 3 and 5: a request of HTTP/1, for a path, and its fields, on lines of their own
 PLAIN = re.compile(
-    rf"({TOKEN}) (/[\x21\x22\x24-\x7e]*+) HTTP/(1\.[01])\r\n((?:{TOKEN}:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n".encode(
+    rf"({TOKEN}) (/[\x21\x22\x24-\x7e]*+) HTTP/(1\.[01])(\r\n(?:{TOKEN}:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n".encode(
         "latin-1"
     )
 )
-FRAMING = frozenset([b"content-length", b"transfer-encoding", b"expect"])
 
 # RFC 3986 section 3.2.2, but no comma: that is what two Host fields look like once they are joined
 HOSTNAME = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)"
 # RFC 9110 sections 7.2, 4.2.1 and 4.2.4: Host = uri-host [ ":" port ]; with a port, there is a host; no user
 AUTHORITY = HOSTNAME + r"(?::[0-9]*)?"
-HOST = re.compile(f"(?:{AUTHORITY})?".encode())
+HOST = re.compile(f"(?:{AUTHORITY})?")
 # RFC 9112 section 3.2: origin-form and absolute-form, neither with a fragment; CONNECT's authority-form
 TARGET = re.compile(rf"/[^#]*|[A-Za-z][-+.A-Za-z0-9]*://{AUTHORITY}(?:[/?][^#]*)?".encode())
 CONNECT_TARGET = re.compile(rf"{HOSTNAME}:0*([1-9][0-9]{{0,4}})".encode())
@@ -49,8 +49,7 @@ class Head(NamedTuple):
     """The head of a request.
 
     Attributes:
-      fields: names and values, as they came.
-      names: those of `fields`, in lower case.
+      headers: its fields.
       length: of the body, where that is not chunked.
       chunked: the body is.
       parser: h11's, which has read the head and goes on with the body; None where there is none.
@@ -59,8 +58,7 @@ class Head(NamedTuple):
     method: bytes
     target: bytes
     http_version: bytes
-    fields: list[tuple[bytes, bytes]]
-    names: list[bytes]
+    headers: Headers
     length: int = 0
     chunked: bool = False
     parser: h11.Connection | None = None
@@ -81,19 +79,18 @@ def read_plain(data: bytes, max_fields: int) -> Head | None:
     if match is None:
         return None
     method, target, version, section = match.groups()
-    fields = []
-    for line in section.splitlines():
-        name, _, value = line.partition(b":")
-        fields.append((name, value.strip(b" \t")))
-    names = [name.lower() for name, _ in fields]
-    hosts = names.count(b"host")
-    if hosts != 1 and (hosts or version == b"1.1"):
+    headers = Headers(section)
+    hosts = headers.get_list("host")
+    if len(hosts) != 1 and (hosts or version == b"1.1"):
         return None
-    if hosts and not HOST.fullmatch(fields[names.index(b"host")][1]):
+    if hosts and not HOST.fullmatch(hosts[0]):
         return None
-    if len(fields) > max_fields or method == b"CONNECT" or not FRAMING.isdisjoint(names):
+    lowered = section.lower()
+    if b"\r\ncontent-length:" in lowered or b"\r\ntransfer-encoding:" in lowered or b"\r\nexpect:" in lowered:
         return None
-    return Head(method, target, version, fields, names)
+    if method == b"CONNECT" or section.count(b"\n") - 1 > max_fields:
+        return None
+    return Head(method, target, version, headers)
 
 
 def read_any(data: bytes, max_fields: int) -> Head:
@@ -110,13 +107,11 @@ def read_any(data: bytes, max_fields: int) -> Head:
     if request.http_version not in (b"1.0", b"1.1"):
         raise ProtocolError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
     _check_target(request)
-    fields = request.headers.raw_items()
-    names = [name for name, _ in request.headers]
-    for name, value in request.headers:
-        if name == b"host" and not HOST.fullmatch(value):
-            raise ProtocolError("the Host field is malformed")
+    headers = Headers.of(request.headers.raw_items())
+    if not all(map(HOST.fullmatch, headers.get_list("host"))):
+        raise ProtocolError("the Host field is malformed")
     length, chunked = _framing(request, data)
-    return Head(request.method, request.target, request.http_version, fields, names, length, chunked, parser)
+    return Head(request.method, request.target, request.http_version, headers, length, chunked, parser)
 
 
 def _check_target(request: h11.Request) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Self, TypeAlias
 
 __all__ = ["FieldsArgument", "Headers", "encode_fields", "tokens"]
 
@@ -27,15 +27,26 @@ class Headers(Mapping[str, str]):
     5.3). Names and values are str, decoded as latin-1, which loses nothing. Iterating gives each
     name once, in lower case.
 
-    Attributes:
-      raw: the fields as they came, as pairs of bytes, in their order and spelling.
+    Args:
+      section: the lines of the fields, each with CRLF behind it, and CRLF in front of the first.
     """
 
-    # No index of the names: a handler looks up few of them, and connections that live long keep it.
-    __slots__ = ("raw",)
+    # The bytes, and no index: a handler looks up few names, and connections that live long keep them.
+    __slots__ = ("_section",)
 
-    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        self.raw = tuple(raw)
+    def __init__(self, section: bytes) -> None:
+        self._section = section
+
+    @classmethod
+    def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> Self:
+        """Fields that were parsed already."""
+        return cls(b"\r\n" + b"".join(b"%b: %b\r\n" % field for field in fields))
+
+    @property
+    def raw(self) -> tuple[tuple[bytes, bytes], ...]:
+        """The fields as they came, as pairs of bytes, in their order and spelling."""
+        lines = (line.partition(b":") for line in self._section.splitlines()[1:])
+        return tuple((name, value.strip(b" \t")) for name, _, value in lines)
 
     def __getitem__(self, name: str) -> str:
         values = self.get_list(name)
@@ -54,9 +65,18 @@ class Headers(Mapping[str, str]):
 
     def get_list(self, name: str) -> list[str]:
         """The values of all fields of that name, one an item, in their order."""
-        wanted = name.lower().encode("latin-1", "replace")
-        length = len(wanted)
-        return [value.decode("latin-1") for key, value in self.raw if len(key) == length and key.lower() == wanted]
+        if ":" in name:
+            return []  # no name has one
+        section, lowered = self._section, self._section.lower()
+        wanted = b"\r\n%b:" % name.lower().encode("latin-1", "replace")
+        values = []
+        at = lowered.find(wanted)
+        while at >= 0:
+            begin = at + len(wanted)
+            end = section.index(b"\r\n", begin)
+            values.append(section[begin:end].strip(b" \t").decode("latin-1"))
+            at = lowered.find(wanted, end)
+        return values
 
 
 def tokens(value: str) -> list[str]:

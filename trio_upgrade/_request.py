@@ -138,8 +138,8 @@ class Request:
         self.method = head.method.decode("ascii")
         self.target = head.target.decode("ascii")
         self.http_version = head.http_version.decode("ascii")
-        self.headers = Headers(_fields(head))
-        self.upgrade, self.wants_close = _connection_options(head)
+        self.headers = _headers(head)
+        self.upgrade, self.wants_close = _connection_options(head, self.headers)
         self.server = server
         self.transport = transport.stream
         self.peername = transport.peername
@@ -240,30 +240,27 @@ class Request:
         raise ValueError(f"the client does not offer {protocol!r}, only {', '.join(self.upgrade)}")
 
 
-def _fields(head: Head) -> list[tuple[bytes, bytes]]:
+def _headers(head: Head) -> Headers:
     """The fields as they came, but with an absolute target's own host for the Host."""
     if head.target[0] in b"/*" or head.method == b"CONNECT":
-        return head.fields
+        return head.headers
     authority = re.split(b"[/?]", head.target.partition(b"://")[2], maxsplit=1)[0]
-    return [(b"Host", authority), *(field for field in head.fields if field[0].lower() != b"host")]
+    return Headers.of([(b"Host", authority), *(field for field in head.headers.raw if field[0].lower() != b"host")])
 
 
-def _connection_options(head: Head) -> tuple[tuple[str, ...], bool]:
+def _connection_options(head: Head, headers: Headers) -> tuple[tuple[str, ...], bool]:
     """The protocols of an upgrade request (RFC 9110 section 7.8), and whether to close behind it."""
     if head.http_version == b"1.0":
         return (), True  # no keep-alive with 1.0: RFC 9112 section 9.3 leaves it to us
-    if b"connection" not in head.names:
+    values = headers.get_list("connection")
+    if not values:
         return (), False
+    options = [option.strip(" \t") for value in values for option in value.lower().split(",")]
     offered: list[str] = []
-    options: list[bytes] = []
-    for name, (_, value) in zip(head.names, head.fields, strict=True):
-        if name == b"connection":
-            options += [option.strip(b" \t") for option in value.lower().split(b",")]
-        elif name == b"upgrade":
-            offered += tokens(value.decode("latin-1"))
-    if b"upgrade" not in options or head.method == b"CONNECT":
-        offered = []
-    return tuple(offered), b"close" in options
+    if "upgrade" in options and head.method != b"CONNECT":
+        for value in headers.get_list("upgrade"):
+            offered += tokens(value)
+    return tuple(offered), "close" in options
 
 
 def _extra_lines(headers: FieldsArgument) -> Iterable[bytes]:

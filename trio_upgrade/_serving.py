@@ -101,24 +101,33 @@ class Serving:
             self.connections.start_soon(self._turn_away, ssl_context, stream)
 
     async def _run_isolated(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
-        transport = transport_of(stream, ssl_context)
+        connection = self._begin(transport_of(stream, ssl_context))
         try:
-            await self.run_connection(transport)
+            await connection.run()
         except Exception:
-            logger.exception("a connection from %r failed inside the server; please report this", transport.peername)
+            peername = connection.transport.peername
+            logger.exception("a connection from %r failed inside the server; please report this", peername)
         finally:
+            self._end_of(connection)
             self.server._taken -= 1
 
     async def run_connection(self, transport: Transport) -> BaseException | None:
         """Run a connection to its end; returns what a handler raised."""
-        connection = Connection(transport, self.server._handlers, self)
-        self.running.add(connection)
-        self.counters.connections += 1
+        connection = self._begin(transport)
         try:
             return await connection.run()
         finally:
-            self.running.discard(connection)
-            self.counters.add_bytes(transport)
+            self._end_of(connection)
+
+    def _begin(self, transport: Transport) -> Connection:
+        connection = Connection(transport, self.server._handlers, self)
+        self.running.add(connection)
+        self.counters.connections += 1
+        return connection
+
+    def _end_of(self, connection: Connection) -> None:
+        self.running.discard(connection)
+        self.counters.add_bytes(connection.transport)
 
     async def _turn_away(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Say that there are too many connections; where many are told already, just close."""

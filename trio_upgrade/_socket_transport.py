@@ -26,7 +26,7 @@ from ._exceptions import ConnectionBroken
 
 __all__ = ["RECEIVE_SIZE", "Buffer", "SocketTransport", "deadline_in", "patience", "quiet", "set_options"]
 
-RECEIVE_SIZE = 65536
+RECEIVE_SIZE = 96 * 1024  # a frame of 64 KiB in one call, and less than malloc would have to map
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -133,7 +133,16 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             else:
                 await cancel_shielded_checkpoint()
             while data is None:
-                await self._wait_readable()
+                if self._interrupted:  # and the last call to recv found nothing
+                    self._interrupted = False
+                    await checkpoint()
+                    raise trio.WouldBlock("the wait for bytes was interrupted")
+                try:
+                    await wait_readable(self.socket)
+                except trio.ClosedResourceError:
+                    # notify_closing wakes a waiter for an interrupt, too: then the socket stays open.
+                    if self._closed or self._evicting:
+                        raise trio.ClosedResourceError("this connection was closed by another task") from None
                 try:
                     data = self.socket.recv(max_bytes)
                 except BlockingIOError:
@@ -146,20 +155,6 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             raise self._failure(exc) from exc
         finally:
             self._receiving = False
-
-    async def _wait_readable(self) -> None:
-        if not self._interrupted:
-            try:
-                await wait_readable(self.socket)
-            except trio.ClosedResourceError:
-                # notify_closing wakes a waiter for an interrupt, too: then the socket stays open.
-                if self._closed or self._evicting:
-                    raise trio.ClosedResourceError("this connection was closed by another task") from None
-            return
-        # An interrupted wait ends here, where the last call to recv found nothing.
-        self._interrupted = False
-        await checkpoint()
-        raise trio.WouldBlock("the wait for bytes was interrupted")
 
     receive_interruptibly = receive_some
 

@@ -85,9 +85,17 @@ class UpgradedStream(trio.abc.Stream):
           trio.BusyResourceError: another task reads this stream or the request's body.
           trio.ClosedResourceError: this stream is closed.
         """
-        if self._receiving_live:
+        if self._receiving_live or self._nothing_is_in_front():
             return self._transport.receive_some(max_bytes)
         return self._receive_first(max_bytes)
+
+    def _nothing_is_in_front(self) -> bool:
+        """Nothing is unread from before the upgrade, as of most requests: the next to come is the stream's."""
+        http = self._http
+        if self._closed or http.has_bytes or http.client_waits or not http.body_ended:
+            return False
+        self.was_read = self._receiving_live = True
+        return True
 
     async def _receive_first(self, max_bytes: int | None) -> bytes | bytearray:
         if max_bytes is not None and operator.index(max_bytes) < 1:

@@ -135,8 +135,11 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
                     await checkpoint()
                 elif self._reading_ahead:
                     await self._wait_news()
-                else:
-                    await self._read()
+                else:  # `_read` without its frame, which would be kept while this waits
+                    try:
+                        self._hear(await self._stream.receive_some())
+                    except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                        self._vanish(str(exc))
             return message
         finally:
             self._receiving = False
@@ -146,9 +149,11 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
     async def _read(self) -> None:
         """Wait for bytes, or the end of the connection."""
         try:
-            data = await self._stream.receive_some()
+            self._hear(await self._stream.receive_some())
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            return self._vanish(str(exc))
+            self._vanish(str(exc))
+
+    def _hear(self, data: bytes | bytearray) -> None:
         if data:
             self._pings.heard = True
             self._inbox.feed(bytes(data))
