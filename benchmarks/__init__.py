@@ -1,0 +1,1 @@
+"""Programs that measure the server from outside, in processes of its own."""

@@ -1,0 +1,61 @@
+"""Whether the server has become slow: what it costs over what Trio itself costs, measured side by side.
+
+Processor time is compared and not the clock's, since others may use the machine; and only with the floor of the same
+run, since a faster machine is no better server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .figures import Result, quartiles, ratios
+from .peers import FLOOR, OURS, PEERS
+from .rounds import Settings, measure_group
+from .works import WORKS
+
+__all__ = ["PROMISES", "Promise", "check", "guard"]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """At `work` we take no more processor time for an operation than the floor at `floor` divided by `least`."""
+
+    work: str
+    floor: str
+    least: float
+
+
+PROMISES = [
+    Promise("get", "get", 0.12),
+    Promise("handshake", "handshake", 0.55),
+    Promise("raw-64", "raw-64", 1.1),
+    Promise("ws-64", "raw-64", 0.6),
+]
+
+
+def guard(settings: Settings) -> bool:
+    """Measure, print a line for each promise, and say whether all were kept."""
+    works = [WORKS[promise.work] for promise in PROMISES]
+    results = measure_group(works, [PEERS[OURS], PEERS[FLOOR]], settings)
+    print(f"the floor's processor time for an operation over ours, {settings.rounds} rounds in turn")
+    kept = [check(promise, results) for promise in PROMISES]
+    return all(kept)
+
+
+def check(promise: Promise, results: list[Result]) -> bool:
+    """Print how it is with a promise, and say whether it was kept."""
+    found = {(result.work.name, result.peer): result for result in results}
+    ours, floor = found[promise.work, OURS], found[promise.floor, FLOOR]
+    for result in (ours, floor):
+        if result.failure is not None:
+            print(f"FAILED {promise.work:10} {result.peer}: {result.failure}")
+            return False
+    ratio = ratios(floor.costs, ours.costs)
+    assert ratio is not None
+    kept = ratio.median >= promise.least
+    print(
+        f"{'kept  ' if kept else 'BROKEN'} {promise.work:10} {ratio.median:5.2f} (quartiles {ratio.lower:.2f} to "
+        f"{ratio.upper:.2f}), at least {promise.least}: {quartiles(ours.costs).median:.1f} us over the floor's "
+        f"{quartiles(floor.costs).median:.1f} us at {promise.floor}"
+    )
+    return kept

@@ -1,0 +1,49 @@
+"""trio-upgrade, with its default settings."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+import trio
+
+import trio_upgrade
+from trio_upgrade import Request, Response, Server, websocket
+
+WebSocket = websocket.WebSocket[str | bytes]
+members: set[WebSocket] = set()
+
+
+async def on_request(request: Request) -> Response:
+    return Response(200, b"hello", content_type="text/plain")
+
+
+def on_upgrade(request: Request, stream: trio.abc.Stream) -> Awaitable[Response | None]:
+    if not websocket.is_handshake(request):
+        return echo(request, stream)
+    return (broadcast_messages if request.path == "/broadcast" else echo_messages)(request, stream)
+
+
+async def echo(request: Request, stream: trio.abc.Stream) -> None:
+    await request.accept("echo")
+    async for data in stream:
+        await stream.send_all(data)
+
+
+@websocket.handler
+async def echo_messages(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+
+
+@websocket.handler
+async def broadcast_messages(ws: WebSocket) -> None:
+    members.add(ws)
+    try:
+        async for message in ws:
+            websocket.broadcast(members, message)
+    finally:
+        members.discard(ws)
+
+
+def serve(port: int) -> None:
+    trio_upgrade.run(Server(on_request, on_upgrade=on_upgrade), port=port)
