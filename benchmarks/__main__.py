@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import sys
+import time
 from pathlib import Path
 
 from .speed.figures import Report
@@ -17,8 +19,8 @@ from .speed.table import closing, heading, table
 from .speed.works import WORKS, Memory, Timed
 
 RESULTS = Path(__file__).parent / "results"
-ROUNDS, SECONDS = 5, 0.4
-QUICK_ROUNDS, QUICK_SECONDS = 2, 0.1
+ROUNDS, SECONDS, LONGEST = 5, 0.3, 240
+QUICK_ROUNDS, QUICK_SECONDS, QUICK_LONGEST = 2, 0.1, 40
 GUARD_ROUNDS, GUARD_SECONDS = 9, 0.25
 
 
@@ -37,7 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("work", nargs="*", metavar="WORK", help="what to measure: by default everything")
     parser.add_argument("--servers", metavar="NAME,...", help="whom to measure: by default all that are installed")
     parser.add_argument("--reference", metavar="NAME", default=OURS, help=f"the ratios' other side ({OURS})")
-    parser.add_argument("--rounds", type=int, help=f"turns of each server ({ROUNDS})")
+    parser.add_argument("--rounds", type=int, help=f"turns of each server ({ROUNDS}, fewer on a slow machine)")
     parser.add_argument("--seconds", type=float, help=f"length of a turn ({SECONDS})")
     parser.add_argument("--quick", action="store_true", help="within a minute: whether it works, not how fast it is")
     parser.add_argument("--guard", action="store_true", help="only compare with what Trio costs; exit with 1 if slow")
@@ -73,7 +75,8 @@ def settings_of(arguments: argparse.Namespace, processor: int | None, descriptor
     elif arguments.quick:
         rounds, seconds = QUICK_ROUNDS, QUICK_SECONDS
     rounds, seconds = arguments.rounds or rounds, arguments.seconds or seconds
-    return Settings(rounds, seconds, arguments.quick, descriptors, processor)
+    until = math.inf if arguments.rounds else time.monotonic() + (QUICK_LONGEST if arguments.quick else LONGEST)
+    return Settings(rounds, seconds, arguments.quick, descriptors, processor, until)
 
 
 def begin(arguments: argparse.Namespace, settings: Settings) -> tuple[Report, list[Peer]]:
@@ -135,6 +138,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> bool:
         for work in works:
             if of_work := [result for result in results if result.work is work]:
                 print(table(of_work, arguments.reference), file=talk, flush=True)
+    if time.monotonic() > settings.until:
+        report.notes.append("note: time was up before every work had all its rounds")
+        print(f"\n{report.notes[-1]}", file=talk)
     print(closing(report), file=talk)
     if arguments.json:
         print(json.dumps(report.as_json(), indent=1))

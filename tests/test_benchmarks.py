@@ -7,6 +7,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,7 @@ from benchmarks.speed.figures import Quartiles, Result, quartiles, ratios, refer
 from benchmarks.speed.guard import Promise, check
 from benchmarks.speed.loads import Broadcast, Bulk, Echo, Get, Handshake, Load, measure
 from benchmarks.speed.meter import Meter, Sample
-from benchmarks.speed.peers import FLOOR, OURS, PEERS
+from benchmarks.speed.peers import FLOOR, OURS, PEERS, Peer
 from benchmarks.speed.process import launch
 from benchmarks.speed.rounds import Settings, measure_group
 from benchmarks.speed.wire import Wrong, accept_of, check_switch, client_frame, payloads, server_frame
@@ -203,8 +204,13 @@ def test_a_server_that_hangs_is_killed() -> None:
             assert sock.recv(1) == b""
 
 
-def test_a_failure_of_one_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = PEERS[FLOOR].__class__("broken", "does not start", frozenset({"http"}), ("no_such_server",))
+def test_there_is_one_round_when_time_is_up() -> None:
+    (result,) = measure_group([WORKS["get"]], [PEERS[FLOOR]], replace(SETTINGS, rounds=9, until=0))
+    assert len(result.figures) == 1
+
+
+def test_a_failure_of_one_leaves_the_others() -> None:
+    broken = Peer("broken", "does not start", frozenset({"http"}), ("no_such_server",))
     results = measure_group([WORKS["get"]], [broken, PEERS[FLOOR]], SETTINGS)
     assert [(result.peer, result.failure is None, len(result.figures)) for result in results] == [
         ("broken", False, 0),

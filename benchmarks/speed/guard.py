@@ -26,10 +26,10 @@ class Promise:
 
 
 PROMISES = [
-    Promise("get", "get", 0.12),
-    Promise("handshake", "handshake", 0.55),
+    Promise("get", "get", 0.18),
+    Promise("handshake", "handshake", 0.7),
     Promise("raw-64", "raw-64", 1.1),
-    Promise("ws-64", "raw-64", 0.6),
+    Promise("ws-64", "raw-64", 0.7),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from .figures import Report, Result, is_rate
 from .peers import OURS
@@ -15,6 +16,7 @@ from .peers import OURS
 __all__ = ["draw"]
 
 COLUMNS = 3
+PLACES = 8  # bars in a panel
 PAPER, INK, FAINT = "#ffffff", "#1f2328", "#818b98"  # on paper of its own it can be read on any page
 OUR_COLOUR, FLOOR_COLOUR, PEER_COLOUR = "#1f6feb", "#b1bac4", "#8c959f"
 LINES = (PEER_COLOUR, "#bc4c00", "#1a7f37")
@@ -37,7 +39,9 @@ def draw(report: Report, path: Path) -> None:
     count = len(panels) + bool(growth)
     rows = -(-count // COLUMNS)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(13, 2.6 * rows + 0.6), facecolor=PAPER, layout="constrained")
+        figure = Figure(
+            figsize=(13, 2.5 * rows + 0.4), facecolor=PAPER, layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.12)
+        )
         axes = figure.subplots(rows, COLUMNS, squeeze=False).flat
         for results, one in zip(panels, axes, strict=False):
             _bars(one, results)
@@ -72,8 +76,8 @@ def _bars(axes: Axes, results: list[Result]) -> None:
     axes.set_yticks(places, [result.peer for result in results])
     for label in axes.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == OURS else "normal")
-    axes.invert_yaxis()
-    axes.set_xlim(0, max(medians) * 1.18)
+    axes.set_ylim(max(PLACES, len(results)) - 0.5, -0.5)  # bars are as thick in every panel
+    axes.set_xlim(0, max(result.figure.upper for result in results) * 1.18)
     axes.set_xticks([])
     axes.tick_params(length=0)
     work = results[0].work
@@ -98,12 +102,12 @@ def _growth(axes: Axes, groups: list[list[Result]]) -> None:
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(lambda value, _: _short(value))
     axes.grid(axis="y", color=FAINT, alpha=0.25)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.1), columnspacing=1)
     _title(axes, f"{groups[0][0].work.title} over connections", groups[0][0].work.unit)
 
 
 def _title(axes: Axes, title: str, unit: str) -> None:
-    axes.set_title(f"{title}\n", loc="left", fontsize=9.5, weight="bold")
+    axes.set_title(f"{title}\n", loc="left", fontsize=9, weight="bold")
     axes.text(0, 1.03, unit, transform=axes.transAxes, fontsize=8, color=FAINT)
     axes.spines[["top", "right", "bottom", "left"]].set_visible(False)
 
@@ -127,4 +131,4 @@ def _caption(report: Report) -> str:
 def _short(value: float) -> str:
     if value >= 10_000:
         return f"{value / 1000:,.0f}k"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 100 or value == 0 else f"{value:.1f}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ class Settings:
       quick: whether to make do with fewer connections.
       descriptors: how many file descriptors a process may have.
       processor: the one that the servers are kept to.
+      until: when to have no second round any more (`time.monotonic`).
     """
 
     rounds: int
@@ -32,6 +35,7 @@ class Settings:
     quick: bool
     descriptors: int
     processor: int | None
+    until: float = math.inf
 
 
 def measure_group(works: Sequence[Timed | Memory], peers: Sequence[Peer], settings: Settings) -> list[Result]:
@@ -54,7 +58,9 @@ def measure_group(works: Sequence[Timed | Memory], peers: Sequence[Peer], settin
                     running[peer.name] = stack.enter_context(launch(peer.program, settings.processor))
                 except (Wrong, OSError) as exc:
                     _fail(results, peer.name, exc)
-        for _ in range(settings.rounds):
+        for number in range(settings.rounds):
+            if number > 0 and time.monotonic() > settings.until:
+                break
             for result in results:
                 if result.peer in running:
                     try:

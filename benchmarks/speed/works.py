@@ -101,7 +101,7 @@ _WORKS: list[Timed | Memory] = [
     Timed(name="get", title="GET, connections kept", unit="requests/s", kind="http", load=Get),
     Timed(
         name="handshake",
-        title="connect, upgrade to a protocol of one's own, close",
+        title="connect, upgrade to one's own protocol, close",
         unit="handshakes/s",
         kind="raw",
         load=lambda port, connections: Handshake(port, connections, RAW),
@@ -144,7 +144,7 @@ _WORKS: list[Timed | Memory] = [
     ),
     Memory(
         name="memory-raw",
-        title="resident memory of an idle upgraded connection",
+        title="memory of an idle upgraded connection",
         unit="KiB",
         kind="raw",
         connections=2000,
@@ -153,7 +153,7 @@ _WORKS: list[Timed | Memory] = [
     ),
     Memory(
         name="memory-ws",
-        title="resident memory of an idle WebSocket",
+        title="memory of an idle WebSocket",
         unit="KiB",
         kind="websocket",
         connections=2000,
