@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -480,6 +481,41 @@ async def test_a_silent_peer_is_pinged_and_dropped(
         func.go.set()
     await recorder.ended.wait()
     assert recorder.code == 1006
+
+
+@pytest.mark.parametrize("receives", [True, False])
+async def test_an_answer_that_waits_while_the_whole_program_is_held_up_counts(
+    mock_clock: trio.testing.MockClock, receives: bool
+) -> None:
+    """In every order in which the tasks may go on, and where nobody has begun to read for a busy handler."""
+    sockets: list[websocket.WebSocket[Message]] = []
+    receiving = trio.CancelScope()
+
+    async def handler(ws: websocket.WebSocket[Message]) -> None:
+        sockets.append(ws)
+        with receiving:
+            await ws.receive()
+        await trio.sleep_forever()
+
+    async def pass_time(seconds: float) -> None:
+        for _ in range(round(4 * seconds)):
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            mock_clock.jump(0.25)
+
+    async with serving(server_of(handler, ping_interval=5, ping_timeout=5)) as listener:
+        peer = await shake(await open_client(listener))
+        assert isinstance(peer.stream, trio.SocketStream)
+        for _ in range(20 if receives else 1):
+            await pass_time(5)
+            assert await peer.frame() == Frame(PING, b"")
+            if not receives:
+                receiving.cancel()
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            os.write(peer.stream.socket.fileno(), frame(PONG))
+            mock_clock.jump(60)
+            await pass_time(1)
+            assert sockets[0].close_code is None
+        await peer.aclose()
 
 
 LONG = text("a message that takes its time")

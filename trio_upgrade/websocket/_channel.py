@@ -393,9 +393,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
                 self._away = True
             elif self._ended:
                 self._end_unattended()
-            elif not self._inbox.is_full:
-                self._reading_ahead = True
-                self._nursery.start_soon(self._read_ahead)
+            else:
+                self._start_reading_ahead()
         if not self._sent_close and not self._ended:
             self._see_to_pings(now)
 
@@ -419,6 +418,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         match self._pings.due(now):
             case "ping":
                 outgoing.put(encode_frame(FIN | Opcode.PING, b""))
+            case "listen":
+                self._start_reading_ahead()
             case "drop":
                 self._vanish(f"nothing was heard for {self._options.ping_timeout} seconds after a ping")
                 self._end_unattended(at_once=True)
@@ -426,6 +427,12 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
     def _end_unattended(self, at_once: bool = False) -> None:
         self._shut = trio.Event()
         self._nursery.start_soon(self._close_unattended, at_once)
+
+    def _start_reading_ahead(self) -> None:
+        """Let a task read, unless one does, or there is no room for what it reads."""
+        if not (self._receiving or self._reading_ahead or self._inbox.is_full):
+            self._reading_ahead = True
+            self._nursery.start_soon(self._read_ahead)
 
     async def _read_ahead(self) -> None:
         """Read while nobody else does, and for as long as the buffer lasts."""

@@ -9,7 +9,7 @@ from ._options import Options
 
 __all__ = ["Pings"]
 
-Due: TypeAlias = Literal["ping", "drop"] | None
+Due: TypeAlias = Literal["ping", "listen", "drop"] | None
 
 
 class Pings:
@@ -28,7 +28,11 @@ class Pings:
         self.heard = True
 
     def due(self, now: float) -> Due:
-        """What is due at `now`, looked at once a tick: so it is due a tick early rather than late."""
+        """What is due at `now`, looked at once a tick: so it is due a tick early rather than late.
+
+        "listen" comes before "drop": let somebody read until the next look. Where the whole program was
+        held up for longer than the timeout, the answer has arrived, and nobody has had a turn to read it.
+        """
         interval, timeout, tick = self._options.ping_interval, self._options.ping_timeout, self._options.tick
         if interval is None:
             return None
@@ -36,11 +40,14 @@ class Pings:
             self.heard = False
             self._ping_at = now + interval - tick
             self._pong_by = math.inf
+        elif now >= self._pong_by > -math.inf:
+            self._pong_by = -math.inf
+            return "listen"
         elif now >= self._pong_by:
             return "drop"
         elif now >= self._ping_at:
             self._ping_at = math.inf
             if timeout is not None:
-                self._pong_by = now + timeout - tick
+                self._pong_by = now + timeout - 2 * tick
             return "ping"
         return None
