@@ -1,0 +1,119 @@
+"""Starts the server under test, looks at it from outside, and makes sure that it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+import trustme
+
+from trio_upgrade import Limits
+
+from .promises import descriptors, resident
+from .wire import Wire, connect, connect_tls, get
+
+__all__ = ["Look", "Running", "launch"]
+
+MODULE = "benchmarks.reliability.program"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the server under test says of itself: `Server.statistics()` and the program's own counts."""
+
+    server: dict[str, int]
+    mistakes: int
+    dropped: list[float]
+    logged: int
+
+
+class Running:
+    """The server under test, in a process of its own."""
+
+    def __init__(self, process: trio.Process, ports: dict[str, int], context: ssl.SSLContext) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.port = ports["port"]
+        self.tls_port = ports["tls_port"]
+        self._context = context
+
+    async def open(self, *, tls: bool = False) -> Wire:
+        return await connect_tls(self.tls_port, self._context) if tls else await connect(self.port)
+
+    def resident(self) -> int:
+        return resident(self.pid)
+
+    def descriptors(self) -> int:
+        return descriptors(self.pid)
+
+    async def look(self) -> Look:
+        """Ask it; the connection that asks is one of those it counts."""
+        wire = await self.open()
+        try:
+            await wire.send(get("/statistics", "Connection: close\r\n"))
+            reply = await wire.head(200)
+            return Look(**json.loads(await wire.exactly(int(reply.headers["content-length"]))))
+        finally:
+            await wire.aclose()
+
+    async def settled(self, descriptors: int, seconds: float) -> int:
+        """Wait for the descriptors to be down to a number again; how many there are then."""
+        with trio.move_on_after(seconds):
+            while self.descriptors() > descriptors:  # noqa: ASYNC110  # another process has no Event
+                await trio.sleep(0.1)
+        return self.descriptors()
+
+    async def ended(self) -> tuple[float, int]:
+        """Wait for its end: the seconds that it says its shutdown took, and its exit status."""
+        said = await read_line(self.process)
+        return said["seconds"], await self.process.wait()
+
+
+@asynccontextmanager
+async def launch(
+    limits: Limits | None = None, grace: float = 10, environment: dict[str, str] | None = None
+) -> AsyncIterator[Running]:
+    """Run the server under test for the length of the block, with more in its environment if there is any."""
+    authority = trustme.CA()
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with tempfile.TemporaryDirectory() as directory:
+        certificate = Path(directory, "certificate.pem")
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
+        given = json.dumps(asdict(limits or Limits()))
+        command = [sys.executable, "-m", MODULE, "--certificate", str(certificate)]
+        command += ["--limits", given, "--grace", str(grace)]
+        process = await trio.lowlevel.open_process(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})}
+        )
+        try:
+            with trio.fail_after(30):
+                ports = await read_line(process)
+            yield Running(process, ports, context)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+
+
+async def read_line(process: trio.Process) -> Any:
+    """What the program prints next."""
+    assert process.stdout is not None
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        data = await process.stdout.receive_some()
+        if not data:
+            raise RuntimeError(f"the server under test ended by itself, with status {await process.wait()}")
+        line += data
+    return json.loads(line)

@@ -1,0 +1,287 @@
+"""Slow clients: ordinary requests do not notice them, and each is gone when its time is up."""
+
+from __future__ import annotations
+
+import json
+import math
+import ssl
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import trio
+
+from trio_upgrade import Limits
+
+from .launch import Running, launch
+from .pattern import Pattern
+from .probe import Probed
+from .promises import Promises, describe, percentile
+from .wire import Wire, Wrong, connect, get, post, upgrade
+
+__all__ = ["run"]
+
+PACE = 0.003  # seconds between two connections that are opened
+BODY = 10**6
+LENGTH = f"Content-Length: {BODY}\r\n"
+PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many clients of each kind, and what is promised: seconds.
+
+    Attributes:
+      p99: of ordinary requests beside them.
+      late: by how much a client may be there longer than its timeout.
+    """
+
+    heads: int
+    bodies: int
+    unread: int
+    handshakes: int
+    limits: Limits
+    p99: float
+    late: float
+
+    @property
+    def clients(self) -> int:
+        return self.heads + self.bodies + self.unread + self.handshakes
+
+    @property
+    def longest(self) -> float:
+        """How long the last client is there, from now."""
+        limits = self.limits
+        timeouts = limits.header_timeout, limits.request_timeout, limits.send_timeout, limits.tls_handshake_timeout
+        return max(timeout for timeout in timeouts if timeout) + self.clients * PACE
+
+
+FULL = Size(heads=1600, bodies=400, unread=500, handshakes=200, limits=Limits(), p99=0.05, late=2)
+SHORT = Limits(header_timeout=4, request_timeout=6, send_timeout=4, tls_handshake_timeout=2)
+# A busy machine is forgiven much, but not that a request waits for the shortest timeout of the others.
+QUICK = Size(heads=160, bodies=40, unread=50, handshakes=20, limits=SHORT, p99=1.5, late=5)
+
+
+class Attack:
+    """The slow clients.
+
+    Attributes:
+      stayed: for each kind, how many seconds each was there until the server ended it.
+      wrong: what clients found that they must not.
+      probed: of the ordinary requests beside them.
+      together: how many connections the server had when all had come.
+      all_there: when all had come, and when the first one had to go again, by `time.monotonic`.
+    """
+
+    def __init__(self, running: Running, size: Size) -> None:
+        self.running = running
+        self.size = size
+        self.stayed: dict[str, list[float]] = defaultdict(list)
+        self.wrong: list[str] = []
+        self.probed = Probed()
+        self.together = 0
+        self.all_there = (math.inf, math.inf)
+        self._over = trio.Event()
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.probe)
+            # Who is still there at the end was never ended.
+            with trio.move_on_after(self.size.longest + self.size.late + PATIENCE):
+                async with trio.open_nursery() as clients:
+                    for client in self.clients():
+                        clients.start_soon(self.guarded, client)
+                        await trio.sleep(PACE)
+                    clients.start_soon(self.watch_unread)
+                    await self.count()
+
+    async def count(self) -> None:
+        """Note when all are there; those in their handshake, which have come last, are the first to go."""
+        timeout = self.size.limits.tls_handshake_timeout
+        assert timeout is not None
+        first_goes = time.monotonic() - self.size.handshakes * PACE + timeout
+        while self.together < self.size.clients and time.monotonic() < first_goes:
+            self.together = (await self.running.look()).server["open"] - 1
+        self.all_there = (time.monotonic(), first_goes)
+
+    async def probe(self) -> None:
+        """Ordinary requests, in a process of their own, for as long as there are slow clients."""
+        arguments = [str(self.running.port), str(self.size.longest)]
+        done = await trio.run_process(
+            [sys.executable, "-m", "benchmarks.reliability.probe", *arguments], capture_stdout=True
+        )
+        self.probed = Probed(**json.loads(done.stdout))
+
+    def clients(self) -> list[Callable[[], Awaitable[None]]]:
+        size = self.size
+        body, upgrade_body = post(f"/echo/slow/{BODY}", BODY), upgrade(f"/echo/slow/{BODY}", fields=LENGTH)
+        # Those that are gone first come last, so that all of them are there at the same time.
+        clients: list[Callable[[], Awaitable[None]]] = []
+        clients += [partial(self.drip, "body", head) for head in [body, upgrade_body] * (size.bodies // 2)]
+        clients += [partial(self.drip, "head", b"")] * size.heads
+        clients += [self.never_read] * size.unread
+        clients += [partial(self.stop_in_handshake, sent) for sent in hellos(size.handshakes)]
+        return clients
+
+    async def guarded(self, client: Callable[[], Awaitable[None]]) -> None:
+        """Run a client; what it finds wrong is noted, and the others go on."""
+        try:
+            await client()
+        except (Wrong, OSError, trio.BrokenResourceError) as exc:
+            self.wrong.append(repr(exc))
+
+    async def drip(self, kind: str, head: bytes) -> None:
+        """Send a byte a second, of a head that never ends or of a body, until told that it took too long."""
+        begin = trio.current_time()
+        wire = await self.running.open()
+        await wire.send(head)
+        rest = Pattern("slow") if head else Head()
+        try:
+            while not await self.told(wire):
+                await wire.send(rest.take(1))
+            self.stayed[kind].append(trio.current_time() - begin)
+        finally:
+            await wire.aclose()
+
+    async def told(self, wire: Wire) -> bool:
+        """Wait a second for a 408 and the end."""
+        with trio.move_on_after(1):
+            reply = await wire.rest()
+            if not reply.startswith(b"HTTP/1.1 408 "):
+                raise Wrong(f"{reply[:80]!r} instead of a 408")
+            return True
+        return False
+
+    async def stop_in_handshake(self, sent: bytes) -> None:
+        """Open a TLS connection, send some of what it begins with, and wait for the end."""
+        begin = trio.current_time()
+        wire = await connect(self.running.tls_port)
+        try:
+            await wire.send(sent)
+            try:
+                await wire.rest()
+            except trio.BrokenResourceError:
+                pass  # a reset is an end, too
+            self.stayed["handshake"].append(trio.current_time() - begin)
+        finally:
+            await wire.aclose()
+
+    async def never_read(self) -> None:
+        """Ask for more than the kernel buffers, and look at it only when all is over."""
+        wire = await connect(self.running.port, receive_buffer=4096)
+        try:
+            await wire.send(get("/unread"))
+            await self._over.wait()
+            await check_cut_response(wire)
+        finally:
+            await wire.aclose()
+
+    async def watch_unread(self) -> None:
+        """Those that do not read cannot tell when they are dropped: ask the server."""
+        dropped = self.stayed["unread"]
+        with trio.move_on_after(self.size.longest + self.size.late):
+            while len(dropped) < self.size.unread:
+                await trio.sleep(0.5)
+                dropped[:] = (await self.running.look()).dropped
+        self._over.set()
+
+
+class Head:
+    """A request's head that does not end within any timeout."""
+
+    def __init__(self) -> None:
+        self._rest = iter(b"GET / HTTP/1.1\r\nX: " + b"x" * 4096)
+
+    def take(self, size: int) -> bytes:
+        return bytes([next(self._rest) for _ in range(size)])
+
+
+def hellos(count: int) -> list[bytes]:
+    """What TLS connections may begin with before they stop: nothing, half a ClientHello, a whole one."""
+    outgoing = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost")
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    hello = outgoing.read()
+    return [(b"", hello[: len(hello) // 2], hello)[number % 3] for number in range(count)]
+
+
+async def check_cut_response(wire: Wire) -> None:
+    """What came of a response is its beginning, byte for byte."""
+    with trio.move_on_after(10):
+        pattern = Pattern("unread")
+        await wire.head(200)
+        try:
+            while True:
+                size = int(await wire.line(), 16)
+                await wire.pattern(pattern, size)
+                await wire.line()
+        except (Wrong, trio.BrokenResourceError) as exc:
+            if "not what was sent" in str(exc):
+                raise
+
+
+async def run(promises: Promises, quick: bool) -> None:
+    size = QUICK if quick else FULL
+    async with launch(size.limits) as running:
+        await running.look()
+        before = running.descriptors()
+        attack = Attack(running, size)
+        await attack.run()
+        after = await running.settled(before, 5)
+        look = await running.look()
+    check_times(promises, size, attack)
+    check_gone(promises, size, attack)
+    promises.check("what the slow clients got is right", f"{attack.wrong[:3] or 'every byte'}", not attack.wrong)
+    promises.check("no descriptor is left over", f"{before} before, {after} after", after <= before)
+    promises.check("nothing is left open", f"{look.server['open']} open, the one that asks", look.server["open"] == 1)
+    promises.check("the server logs no error", f"{look.logged} records", look.logged == 0)
+
+
+def check_times(promises: Promises, size: Size, attack: Attack) -> None:
+    probed = attack.probed
+    begin, end = attack.all_there
+    together = [time for time, due in zip(probed.times, probed.due, strict=True) if begin <= due < end]
+    promises.check(
+        f"{size.clients:,} slow clients are there at once",
+        f"{attack.together:,} connections were open, ordinary ones included, and {end - begin:.1f} s went by "
+        "before the first of them had to go",
+        attack.together >= size.clients,
+    )
+    for when, times in [("all of them", together), ("some or all of them, from first to last", probed.times)]:
+        promises.check(
+            f"ordinary requests beside {when} have a p99 below {size.p99 * 1000:.0f} ms",
+            f"{describe(times)}, of {len(times):,}",
+            percentile(times, 99) < size.p99 * 1000,
+        )
+    promises.note(f"the machine alone made their client late: {describe(probed.late)}")
+
+
+def check_gone(promises: Promises, size: Size, attack: Attack) -> None:
+    """Each kind is there until its timeout, and not longer."""
+    limits = size.limits
+    stayed = attack.stayed
+    for what, count, times, timeout in [
+        ("that send a head a byte a second get a 408", size.heads, stayed["head"], limits.header_timeout),
+        ("that send a body a byte a second get a 408", size.bodies, stayed["body"], limits.request_timeout),
+        ("that stop in the TLS handshake are gone", size.handshakes, stayed["handshake"], limits.tls_handshake_timeout),
+        ("that never read are dropped", size.unread, stayed["unread"], limits.send_timeout),
+    ]:
+        check_kind(promises, size, f"{count:,} {what}", count, times, timeout)
+
+
+def check_kind(
+    promises: Promises, size: Size, what: str, count: int, times: list[float], timeout: float | None
+) -> None:
+    assert timeout is not None
+    first, last = min(times, default=math.nan), max(times, default=math.nan)
+    promises.check(
+        f"{what} after {timeout:g} s",
+        f"{len(times):,} of them, the first after {first:.2f} s, the last after {last:.2f} s",
+        len(times) == count and timeout <= first and last <= timeout + size.late,
+    )
