@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import platform
+import re
 import textwrap
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["Promises", "describe", "descriptors", "percentile", "resident"]
+__all__ = ["Promises", "describe", "descriptors", "machine", "percentile", "resident"]
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -43,6 +46,15 @@ def describe(times: Sequence[float]) -> str:
     """How long most of them took, in milliseconds."""
     figures = {"p50": 50, "p99": 99, "longest": 100}
     return ", ".join(f"{name} {percentile(times, percent):,.1f} ms" for name, percent in figures.items())
+
+
+def machine() -> str:
+    """What it was measured on."""
+    model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    processor = model[1] if model is not None else platform.machine()
+    memory = PAGE * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = f"Python {platform.python_version()}, trio {version('trio')}, h11 {version('h11')}"
+    return f"{os.cpu_count()} x {processor}, {memory:.0f} GiB, {platform.system()} {platform.release()}, {versions}"
 
 
 def resident(pid: int) -> int:

@@ -25,6 +25,7 @@ from .wire import Wire, Wrong, connect, get, post, upgrade
 __all__ = ["run"]
 
 PACE = 0.003  # seconds between two connections that are opened
+UNREAD_PACE = 0.02  # of those that do not read: first the server fills the kernel's buffers for each, 2 MB and more
 BODY = 10**6
 LENGTH = f"Content-Length: {BODY}\r\n"
 PATIENCE = 10
@@ -56,7 +57,8 @@ class Size:
         """How long the last client is there, from now."""
         limits = self.limits
         timeouts = limits.header_timeout, limits.request_timeout, limits.send_timeout, limits.tls_handshake_timeout
-        return max(timeout for timeout in timeouts if timeout) + self.clients * PACE
+        opening = self.clients * PACE + self.unread * UNREAD_PACE
+        return max(timeout for timeout in timeouts if timeout) + opening
 
 
 FULL = Size(heads=1600, bodies=400, unread=500, handshakes=200, limits=Limits(), p99=0.05, late=2)
@@ -73,7 +75,8 @@ class Attack:
       wrong: what clients found that they must not.
       probed: of the ordinary requests beside them.
       together: how many connections the server had when all had come.
-      all_there: when all had come, and when the first one had to go again, by `time.monotonic`.
+      first_handshake: when the first TLS connection came, by `time.monotonic`.
+      all_there: when all had come, and when the first one had to go again, likewise.
     """
 
     def __init__(self, running: Running, size: Size) -> None:
@@ -83,6 +86,7 @@ class Attack:
         self.wrong: list[str] = []
         self.probed = Probed()
         self.together = 0
+        self.first_handshake = math.inf
         self.all_there = (math.inf, math.inf)
         self._over = trio.Event()
 
@@ -92,7 +96,10 @@ class Attack:
             # Who is still there at the end was never ended.
             with trio.move_on_after(self.size.longest + self.size.late + PATIENCE):
                 async with trio.open_nursery() as clients:
-                    for client in self.clients():
+                    for _ in range(self.size.unread):
+                        clients.start_soon(self.guarded, self.never_read)
+                        await trio.sleep(UNREAD_PACE)
+                    for client in self.others():
                         clients.start_soon(self.guarded, client)
                         await trio.sleep(PACE)
                     clients.start_soon(self.watch_unread)
@@ -102,10 +109,9 @@ class Attack:
         """Note when all are there; those in their handshake, which have come last, are the first to go."""
         timeout = self.size.limits.tls_handshake_timeout
         assert timeout is not None
-        first_goes = time.monotonic() - self.size.handshakes * PACE + timeout
-        while self.together < self.size.clients and time.monotonic() < first_goes:
+        while self.together < self.size.clients and time.monotonic() < self.first_handshake + timeout:
             self.together = (await self.running.look()).server["open"] - 1
-        self.all_there = (time.monotonic(), first_goes)
+        self.all_there = (time.monotonic(), self.first_handshake + timeout)
 
     async def probe(self) -> None:
         """Ordinary requests, in a process of their own, for as long as there are slow clients."""
@@ -115,14 +121,13 @@ class Attack:
         )
         self.probed = Probed(**json.loads(done.stdout))
 
-    def clients(self) -> list[Callable[[], Awaitable[None]]]:
+    def others(self) -> list[Callable[[], Awaitable[None]]]:
         size = self.size
         body, upgrade_body = post(f"/echo/slow/{BODY}", BODY), upgrade(f"/echo/slow/{BODY}", fields=LENGTH)
         # Those that are gone first come last, so that all of them are there at the same time.
         clients: list[Callable[[], Awaitable[None]]] = []
         clients += [partial(self.drip, "body", head) for head in [body, upgrade_body] * (size.bodies // 2)]
         clients += [partial(self.drip, "head", b"")] * size.heads
-        clients += [self.never_read] * size.unread
         clients += [partial(self.stop_in_handshake, sent) for sent in hellos(size.handshakes)]
         return clients
 
@@ -158,6 +163,7 @@ class Attack:
     async def stop_in_handshake(self, sent: bytes) -> None:
         """Open a TLS connection, send some of what it begins with, and wait for the end."""
         begin = trio.current_time()
+        self.first_handshake = min(self.first_handshake, time.monotonic())
         wire = await connect(self.running.tls_port)
         try:
             await wire.send(sent)
