@@ -1,7 +1,7 @@
-"""An ordinary client beside others: `python -m benchmarks.reliability.probe PORT SECONDS`.
+"""An ordinary client beside others: `python -m benchmarks.reliability.probe PORT SECONDS INTERVAL`.
 
 In a process of its own, so that it measures the server and not its own program's other clients. It sends a
-request every 20 ms, in turn on a connection that it keeps and on a new one, and prints as a line of JSON when
+request once an interval, in turn on a connection that it keeps and on a new one, and prints as a line of JSON when
 each was due and how many milliseconds it took from then on: a request that is late because the one before it was
 slow counts as slow. And how late the machine woke this process where it slept: on an idle machine well below a
 millisecond; on a busy one, this is in the other figures too.
@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 
 __all__ = ["Probed"]
 
-INTERVAL = 0.02
 REQUEST = b"GET /okay HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -49,13 +48,13 @@ def ask(connection: socket.socket) -> None:
         raise ConnectionError(f"answered {reply!r}")
 
 
-def probe(port: int, seconds: float) -> Probed:
-    """Ask for so many seconds."""
+def probe(port: int, seconds: float, interval: float) -> Probed:
+    """Ask for so many seconds, once an interval."""
     probed = Probed()
     begin = time.monotonic()
     with socket.create_connection(("127.0.0.1", port), 60) as kept:
-        for number in range(int(seconds / INTERVAL)):
-            due = begin + number * INTERVAL
+        for number in range(int(seconds / interval)):
+            due = begin + number * interval
             if (wait := due - time.monotonic()) > 0:
                 time.sleep(wait)
                 probed.late.append((time.monotonic() - due) * 1000)
@@ -70,4 +69,4 @@ def probe(port: int, seconds: float) -> Probed:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(probe(int(sys.argv[1]), float(sys.argv[2])))))
+    print(json.dumps(asdict(probe(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))))
