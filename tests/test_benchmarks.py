@@ -23,6 +23,8 @@ from benchmarks.speed.rounds import Settings, measure_group
 from benchmarks.speed.wire import Wrong, accept_of, check_switch, client_frame, payloads, server_frame
 from benchmarks.speed.works import WORKS
 
+pytestmark = pytest.mark.once
+
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
 SETTINGS = Settings(rounds=1, seconds=0.05, quick=True, descriptors=4096, processor=None)

@@ -15,7 +15,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "benchmarks.reliability"]
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc, which only Linux has")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc, which only Linux has"),
+]
 
 
 @contextmanager
