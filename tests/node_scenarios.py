@@ -656,6 +656,12 @@ OTHER_HEADS: dict[str, tuple[bytes, str, str, str]] = {
     "two Hosts of an upgrade": (to("/echo", HOST), "400", "101, open", TWO_HOSTS),
     "a Host with a path": (b"GET /a HTTP/1.1\r\nHost: a/b\r\n\r\n", "400", "200 /a, open", BAD_HOST),
     "a Host of two": (b"GET /a HTTP/1.1\r\nHost: a,b\r\n\r\n", "400", "200 /a, open", BAD_HOST),
+    "a Host with brackets around no address": (
+        b"GET /a HTTP/1.1\r\nHost: [::::]\r\n\r\n",
+        "400",
+        "200 /a, open",
+        BAD_HOST,
+    ),
     "a Host with a user": (b"GET /a HTTP/1.1\r\nHost: u@a\r\n\r\n", "400", "200 /a, open", BAD_HOST),
     "a Host with a space": (b"GET /a HTTP/1.1\r\nHost: a b\r\n\r\n", "400", "200 /a, open", BAD_HOST),
     "GET *": (b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", "400", "200 *, open", TARGETS),

@@ -309,6 +309,10 @@ HOST = {
     "an address without its end": get(b"Host: [::1\r\n"),
     "text behind an address": get(b"Host: [::1]a\r\n"),
     "empty brackets": get(b"Host: []\r\n"),
+    "brackets around no address": get(b"Host: [::::]\r\n"),
+    "brackets around a dot": get(b"Host: [.]\r\n"),
+    "brackets around an IPv4 address": get(b"Host: [127.0.0.1]\r\n"),
+    "brackets around no address, in an absolute target": line(b"GET http://[1]/first HTTP/1.1"),
     "quoted": get(b'Host: "a"\r\n'),
     "half a percent code": get(b"Host: a%2\r\n"),
     "latin-1": get(b"Host: caf\xe9\r\n"),
@@ -411,6 +415,7 @@ REQUEST_LINES = {
     "CONNECT to port 65536": line(b"CONNECT a:65536 HTTP/1.1"),
     "CONNECT to port 99999": line(b"CONNECT a:99999 HTTP/1.1"),
     "CONNECT without a host": line(b"CONNECT :1 HTTP/1.1"),
+    "CONNECT to brackets around no address": line(b"CONNECT [.]:80 HTTP/1.1"),
     "CONNECT to two hosts": line(b"CONNECT a,b:1 HTTP/1.1"),
     "CONNECT with a user": line(b"CONNECT user@a:1 HTTP/1.1"),
 }

@@ -138,6 +138,7 @@ async def test_a_connection_may_be_cancelled_at_any_checkpoint(
     """Another one of the same server goes on."""
     program = Program()
     whole: bytes = b""
+    other, others_end = trio.testing.memory_stream_pair()
 
     async def run(step: int) -> bool:
         nonlocal whole
@@ -156,12 +157,18 @@ async def test_a_connection_may_be_cancelled_at_any_checkpoint(
 
             nursery.start_soon(client)
             nursery.start_soon(serve)
-        assert program.inside == 0
-        assert program.server.statistics().open == 0
+        assert program.inside == program.server.statistics().open == 1
+        await other.send_all(b"%d" % step)
+        assert await other.receive_some() == b"%d" % step
         await still_serves(program.server)
         return cancelled
 
-    assert await steps(run) > 20
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(program.server.serve_stream, others_end)
+        await other.send_all(upgrade())
+        assert (await other.receive_some()).startswith(b"HTTP/1.1 101 ")
+        assert await steps(run) > 20
+        await other.aclose()
     assert whole.startswith(b"HTTP/1.1 ")
 
 
@@ -256,4 +263,68 @@ async def test_a_peer_may_leave_at_any_byte(data: bytes, way: str) -> None:
         await client.send(get())
         assert (await client.reply()).content == b"okay"
         await client.aclose()
+    assert program.calls
+
+
+class Cut(trio.abc.Stream):
+    """A client's socket of which the client loses hold once it has sent so many bytes."""
+
+    def __init__(self, stream: trio.SocketStream, left: int) -> None:
+        self.stream = stream
+        self.left = left
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        piece = bytes(data)[: self.left]
+        self.left -= len(piece)
+        await self.stream.send_all(piece)
+        if not self.left:
+            raise trio.BrokenResourceError
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self.stream.receive_some(max_bytes))
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()  # how it ends is for the test to decide
+
+
+EVERY = 9  # bytes of a TLS connection
+ENOUGH = 100_000
+
+
+@exchanges
+@pytest.mark.parametrize("way", ["end", "close", "reset"])
+async def test_a_peer_may_leave_in_the_middle_of_tls(
+    data: bytes, way: str, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    program = Program()
+    server_context, client_context = tls_contexts
+
+    async def visit(left: int) -> int:
+        """Talk, and leave when so much was sent; how much could still have been sent."""
+        client = await open_client(listener.transport_listener)
+        assert isinstance(client.stream, trio.SocketStream)
+        cut = Cut(client.stream, left)
+        await talk(trio.SSLStream(cut, client_context, server_hostname="test.example"), data)
+        if way == "end":
+            await client.send_eof()
+            await client.rest()
+        if way == "reset":
+            reset(client)
+        else:
+            await client.aclose()
+        with trio.fail_after(5):
+            while program.server.statistics().open:
+                await trio.lowlevel.checkpoint()
+        assert program.inside == 0
+        return cut.left
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(program.server.serve_ssl_over_tcp, 0, server_context)
+        for at in range(1, ENOUGH - await visit(ENOUGH), EVERY):
+            assert await visit(at) == 0
+        await visit(ENOUGH)
+        nursery.cancel_scope.cancel()
     assert program.calls

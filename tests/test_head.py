@@ -46,6 +46,28 @@ def test_the_short_way_takes_what_h11_takes_and_to_the_same_effect(start: bytes)
     heads(start + b"\r\n")
 
 
+NAMES = st.from_regex(r"[-!#$%&'*+.^_`|~0-9A-Za-z]{1,9}", fullmatch=True).filter(
+    lambda name: name.lower() not in ("host", "content-length", "transfer-encoding", "expect")
+)
+VALUES = st.from_regex(r"[\t\x20-\x7e\x80-\xff]{0,9}", fullmatch=True)
+FIELDS = st.lists(st.tuples(NAMES, VALUES).map(": ".join), max_size=10)
+
+
+@given(
+    st.sampled_from(["GET", "post", "M-SEARCH"]),
+    st.from_regex(r"/[\x21\x22\x24-\x7e]{0,9}", fullmatch=True),
+    st.sampled_from(["Host: a", "host:[::1]:80", "HOST:", "Host: a.b:  "]),
+    FIELDS,
+    FIELDS,
+)
+def test_what_is_well_formed_is_read_the_short_way(
+    method: str, target: str, host: str, before: list[str], behind: list[str]
+) -> None:
+    data = "\r\n".join([f"{method} {target} HTTP/1.1", *before, host, *behind, "", ""]).encode("latin-1")
+    assert read_plain(data, 100) is not None
+    heads(data)
+
+
 def test_nor_does_it_where_recipients_differ() -> None:
     requests = [request for corpus in (REFUSED_HEADS, REFUSED_BODIES) for request, _ in corpus.values()]
     requests += [accepted.data for accepted in ACCEPTED.values()]

@@ -127,6 +127,9 @@ async def test_what_a_request_tells(connect_tcp: Connect) -> None:
     assert "absent" not in request.headers
     assert list(request.headers) == ["host", "x-one", "x-latin", "empty"]
     assert len(request.headers) == 4
+    assert dict(request.headers) == {"host": "test", "x-one": "a, b, c", "x-latin": "café", "empty": ""}
+    assert request.headers.get_list("X-One") == ["a", "b, c"]
+    assert "x:one" not in request.headers
     assert request.headers.raw[1:3] == ((b"X-One", b"a"), (b"x-one", b"b, c"))
     assert request.server is server
     assert request.scheme == "http"

@@ -131,6 +131,9 @@ async def test_an_upgrade_request_has_the_token_anywhere_in_connection(connect: 
         get(fields=b"Upgrade: echo\r\n"),
         get(fields=b"Connection: Upgrade\r\n"),
         get(fields=b"Connection: Upgrade\r\nUpgrade: ,\r\n"),
+        get(fields=b"Connection: Upgrade\r\nUpgrade: a b\r\n"),
+        get(fields=b'Connection: Upgrade\r\nUpgrade: "a"\r\n'),
+        get(fields=b"Connection: Upgrade\r\nUpgrade: a/, /a, a/b/c, caf\xe9, a;b=1\r\n"),
     ],
 )
 async def test_anything_less_is_an_ordinary_request(connect: Connect, request_bytes: bytes) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from ._exceptions import ProtocolError
+from ._headers import TOKEN
 
 __all__ = ["LONGEST", "Chunks"]
 
 LONGEST = 2**63 - 1  # a longer chunk or body is one that another recipient may take for a short one
 
 # RFC 9112 section 7.1.1, RFC 9110 section 5.6: *( ";" name [ "=" ( token / quoted-string ) ] ), with white space
-TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 QUOTED = r'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
 CHUNK_LINE = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?:{EXTENSION})*\r\n".encode("latin-1"))

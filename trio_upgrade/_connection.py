@@ -129,9 +129,9 @@ class Connection:
         try:
             if isinstance(self.transport, StreamTransport):
                 await self.transport.start(self._handlers.limits.tls_handshake_timeout)
-            # Not one call for both: of the first, nothing is kept while an exchange lasts, maybe for hours.
+            # Not one call for both: nothing of the first is kept while an exchange lasts, maybe for hours.
             while (exchange := await self._next_exchange()) is not None and await exchange:
-                pass
+                del exchange  # nor of that, until the next request comes
         except ConnectionBroken:
             pass  # nobody is left to talk to, and no handler was running
         finally:

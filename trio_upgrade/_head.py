@@ -9,6 +9,7 @@ It sees whole sections only, and knows nothing of connections.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import NamedTuple
 
@@ -16,11 +17,10 @@ import h11
 
 from ._chunks import LONGEST
 from ._exceptions import ProtocolError
-from ._headers import Headers
+from ._headers import TOKEN, Headers
 
 __all__ = ["Head", "check_trailers", "parse", "read_any", "read_head", "read_plain"]
 
-TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]++"  # RFC 9110 section 5.6.2
 # RFC 9112 sections 2.1, 3 and 5: a request of HTTP/1, for a path, and its fields, on lines of their own
 PLAIN = re.compile(
     rf"({TOKEN}) (/[\x21\x22\x24-\x7e]*+) HTTP/(1\.[01])(\r\n(?:{TOKEN}:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n".encode(
@@ -34,8 +34,9 @@ HOSTNAME = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+;=]|%[0-9A-Fa-f]{2})
 AUTHORITY = HOSTNAME + r"(?::[0-9]*)?"
 HOST = re.compile(f"(?:{AUTHORITY})?")
 # RFC 9112 section 3.2: origin-form and absolute-form, neither with a fragment; CONNECT's authority-form
-TARGET = re.compile(rf"/[^#]*|[A-Za-z][-+.A-Za-z0-9]*://{AUTHORITY}(?:[/?][^#]*)?".encode())
-CONNECT_TARGET = re.compile(rf"{HOSTNAME}:0*([1-9][0-9]{{0,4}})".encode())
+TARGET = re.compile(rb"/[^#]*")
+ABSOLUTE_TARGET = re.compile(rf"[A-Za-z][-+.A-Za-z0-9]*://({AUTHORITY})(?:[/?][^#]*)?".encode())
+CONNECT_TARGET = re.compile(rf"({HOSTNAME}):0*([1-9][0-9]{{0,4}})".encode())
 # RFC 9110 section 5.5: no field has them, though some recipients look away
 CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # A length that h11 would take for one of several that agree (RFC 9112 section 6.3, rule 5)
@@ -83,7 +84,7 @@ def read_plain(data: bytes, max_fields: int) -> Head | None:
     hosts = headers.get_list("host")
     if len(hosts) != 1 and (hosts or version == b"1.1"):
         return None
-    if hosts and not HOST.fullmatch(hosts[0]):
+    if hosts and not is_authority(hosts[0]):
         return None
     lowered = section.lower()
     if b"\r\ncontent-length:" in lowered or b"\r\ntransfer-encoding:" in lowered or b"\r\nexpect:" in lowered:
@@ -108,17 +109,31 @@ def read_any(data: bytes, max_fields: int) -> Head:
         raise ProtocolError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
     _check_target(request)
     headers = Headers.of(request.headers.raw_items())
-    if not all(map(HOST.fullmatch, headers.get_list("host"))):
+    if not all(map(is_authority, headers.get_list("host"))):
         raise ProtocolError("the Host field is malformed")
     length, chunked = _framing(request, data)
     return Head(request.method, request.target, request.http_version, headers, length, chunked, parser)
+
+
+def is_authority(value: str) -> bool:
+    """Whether `value` is a host, with or without a port, or empty."""
+    if not HOST.fullmatch(value):
+        return False
+    if value.startswith("["):
+        try:
+            ipaddress.IPv6Address(value[1 : value.index("]")])
+        except ValueError:
+            return False
+    return True
 
 
 def _check_target(request: h11.Request) -> None:
     method, target = request.method, request.target
     if method == b"CONNECT":
         authority = CONNECT_TARGET.fullmatch(target)
-        fine = authority is not None and int(authority[1]) < 2**16
+        fine = authority is not None and int(authority[2]) < 2**16 and is_authority(authority[1].decode())
+    elif absolute := ABSOLUTE_TARGET.fullmatch(target):
+        fine = is_authority(absolute[1].decode())
     else:
         fine = TARGET.fullmatch(target) is not None or (method == b"OPTIONS" and target == b"*")
     if not fine:

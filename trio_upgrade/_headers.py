@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Self, TypeAlias
 
-__all__ = ["FieldsArgument", "Headers", "encode_fields", "tokens"]
+__all__ = ["TOKEN", "FieldsArgument", "Headers", "encode_fields", "protocols", "tokens"]
 
 FieldsArgument: TypeAlias = (
     Mapping[str, str]
@@ -16,7 +16,9 @@ FieldsArgument: TypeAlias = (
 )
 
 # RFC 9110 sections 5.1 and 5.5. obs-text is allowed, control characters other than HTAB are not.
-NAME = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+TOKEN = r"[-!#$%&'*+.^_`|~0-9A-Za-z]++"  # section 5.6.2
+NAME = re.compile(TOKEN.encode())
+PROTOCOL = re.compile(f"{TOKEN}(?:/{TOKEN})?")  # section 7.8
 VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?")
 
 
@@ -32,10 +34,11 @@ class Headers(Mapping[str, str]):
     """
 
     # The bytes, and no index: a handler looks up few names, and connections that live long keep them.
-    __slots__ = ("_section",)
+    __slots__ = ("_index", "_section")
 
     def __init__(self, section: bytes) -> None:
         self._section = section
+        self._index: dict[str, list[str]] | None = None  # made when somebody wants all of them
 
     @classmethod
     def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> Self:
@@ -44,7 +47,10 @@ class Headers(Mapping[str, str]):
 
     @property
     def raw(self) -> tuple[tuple[bytes, bytes], ...]:
-        """The fields as they came, as pairs of bytes, in their order and spelling."""
+        """The fields as they came, as pairs of bytes, in their order and spelling.
+
+        Only the Host that an absolute target tells stands first.
+        """
         lines = (line.partition(b":") for line in self._section.splitlines()[1:])
         return tuple((name, value.strip(b" \t")) for name, _, value in lines)
 
@@ -55,16 +61,25 @@ class Headers(Mapping[str, str]):
         return ", ".join(values)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(name.lower().decode("latin-1") for name, _ in self.raw))
+        return iter(self._indexed())
 
     def __len__(self) -> int:
-        return len({name.lower() for name, _ in self.raw})
+        return len(self._indexed())
+
+    def _indexed(self) -> dict[str, list[str]]:
+        if self._index is None:
+            self._index = {}
+            for name, value in self.raw:
+                self._index.setdefault(name.lower().decode("latin-1"), []).append(value.decode("latin-1"))
+        return self._index
 
     def __repr__(self) -> str:
         return f"<Headers {', '.join(self)}>"  # no values: they hold cookies and passwords
 
     def get_list(self, name: str) -> list[str]:
         """The values of all fields of that name, one an item, in their order."""
+        if self._index is not None:
+            return list(self._index.get(name.lower(), ()))
         if ":" in name:
             return []  # no name has one
         section, lowered = self._section, self._section.lower()
@@ -82,6 +97,11 @@ class Headers(Mapping[str, str]):
 def tokens(value: str) -> list[str]:
     """The members of a comma-separated list (RFC 9110 section 5.6.1), as they are written."""
     return [member for part in value.split(",") if (member := part.strip(" \t"))]
+
+
+def protocols(value: str) -> list[str]:
+    """The protocols that an Upgrade field offers, as they are written; what is malformed offers none."""
+    return [member for member in tokens(value) if PROTOCOL.fullmatch(member)]
 
 
 def encode_fields(fields: FieldsArgument) -> list[tuple[bytes, bytes]]:

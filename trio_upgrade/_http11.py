@@ -175,6 +175,11 @@ class Http11:
         return self._length_left
 
     @property
+    def is_being_read(self) -> bool:
+        """A task is inside of a read."""
+        return self._reader.is_taken
+
+    @property
     def body_broken(self) -> bool:
         """Nothing more of the body can be trusted, nor what comes behind it."""
         return self._broken is not None
@@ -385,15 +390,15 @@ class Http11:
 class _OneAtATime:
     """Lets one task read, and refuses a second with `trio.BusyResourceError`."""
 
-    __slots__ = ("_taken",)
+    __slots__ = ("is_taken",)
 
     def __init__(self) -> None:
-        self._taken = False
+        self.is_taken = False
 
     def __enter__(self) -> None:
-        if self._taken:
+        if self.is_taken:
             raise trio.BusyResourceError("another task is already reading from this request")
-        self._taken = True
+        self.is_taken = True
 
     def __exit__(self, *exc_info: object) -> None:
-        self._taken = False
+        self.is_taken = False

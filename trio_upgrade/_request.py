@@ -12,7 +12,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ._head import Head
-from ._headers import FieldsArgument, Headers, encode_fields, tokens
+from ._headers import FieldsArgument, Headers, encode_fields, protocols
 from ._http11 import Http11
 from ._proxies import TrustedProxies, address_of
 from ._transport import RECEIVE_SIZE, Transport
@@ -259,7 +259,7 @@ def _connection_options(head: Head, headers: Headers) -> tuple[tuple[str, ...], 
     offered: list[str] = []
     if "upgrade" in options and head.method != b"CONNECT":
         for value in headers.get_list("upgrade"):
-            offered += tokens(value)
+            offered += protocols(value)
     return tuple(offered), "close" in options
 
 

@@ -92,7 +92,7 @@ class UpgradedStream(trio.abc.Stream):
     def _nothing_is_in_front(self) -> bool:
         """Nothing is unread from before the upgrade, as of most requests: the next to come is the stream's."""
         http = self._http
-        if self._closed or http.has_bytes or http.client_waits or not http.body_ended:
+        if self._closed or http.has_bytes or http.client_waits or not http.body_ended or http.is_being_read:
             return False
         self.was_read = self._receiving_live = True
         return True

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from . import held, shutdown, slow, soak
+from .launch import keep_apart
 from .promises import Promises, machine
 
 Scenario = Callable[[Promises, bool], Awaitable[None]]
@@ -62,6 +63,8 @@ def main() -> None:
     arguments = parse_arguments()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if not arguments.quick:
+        keep_apart()
     broken = trio.run(run, arguments.scenario or list(SCENARIOS), arguments.quick)
     print(f"\n{f'{broken} promises were not kept' if broken else 'Every promise was kept'}")
     sys.exit(1 if broken else 0)

@@ -19,12 +19,26 @@ import trustme
 
 from trio_upgrade import Limits
 
+from ..speed.machine import pin, processors
 from .promises import descriptors, resident
 from .wire import Wire, connect, connect_tls, get
 
-__all__ = ["Look", "Running", "launch"]
+__all__ = ["Look", "Running", "keep_apart", "launch"]
 
 MODULE = "benchmarks.reliability.program"
+
+_apart: list[str] = []  # what keeps the server under test to a processor of its own
+
+
+def keep_apart() -> None:
+    """Leave one processor to the server under test, and keep this process and what it starts to another.
+
+    Otherwise the clients, who are on this machine only because they have to be somewhere, would hold it up.
+    """
+    servers, clients = processors()
+    pin(clients)
+    if servers is not None:
+        _apart[:] = ["--processor", str(servers)]
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,7 @@ async def launch(
         authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(certificate))
         given = json.dumps(asdict(limits or Limits()))
         command = [sys.executable, "-m", MODULE, "--certificate", str(certificate)]
-        command += ["--limits", given, "--grace", str(grace)]
+        command += ["--limits", given, "--grace", str(grace), *_apart]
         process = await trio.lowlevel.open_process(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **(environment or {})}
         )

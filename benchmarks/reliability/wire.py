@@ -12,13 +12,17 @@ from tests.websocket_support import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG
 
 from .pattern import Pattern
 
-__all__ = ["Messages", "Reply", "Wire", "Wrong", "connect", "connect_tls", "get", "post", "upgrade"]
+__all__ = ["Messages", "Reply", "Wire", "Wrong", "WrongByte", "connect", "connect_tls", "get", "post", "upgrade"]
 
 HOST = "127.0.0.1"
 
 
 class Wrong(Exception):
     """The server answered something else than it must."""
+
+
+class WrongByte(Wrong):
+    """What came is not what was sent."""
 
 
 def get(target: str, fields: str = "") -> bytes:
@@ -122,7 +126,7 @@ class Wire:
         """The next bytes are the pattern's."""
         async for data in self._parts(size):
             if not pattern.matches(data):
-                raise Wrong("a byte is not what was sent")
+                raise WrongByte("a byte is not what was sent")
             self.verified += len(data)
 
     async def response(self, pattern: Pattern, size: int) -> Reply:

@@ -109,7 +109,7 @@ def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> Abstrac
       headers: further fields of the 101.
       max_message_size: bytes that a message may have, inflated; a larger one closes with 1009.
       receive_buffer: bytes read ahead while nobody receives, counted with 64 more a message. One
-        message or one read of 64 KiB may exceed it.
+        message or one read of 96 KiB may exceed it.
       send_buffer: bytes buffered by `send_nowait` and `broadcast` for a peer that is slow, counted
         likewise. One message may exceed it.
       ping_interval: seconds of silence after which the peer is pinged; None for no pings.
