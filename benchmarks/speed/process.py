@@ -18,7 +18,7 @@ from typing import IO
 from .connections import HOST
 from .wire import Wrong
 
-__all__ = ["Running", "launch"]
+__all__ = ["TOP", "Running", "launch"]
 
 START = 20  # seconds in which a server must answer
 PORTS = (20_000, 30_000)
@@ -32,6 +32,7 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
         self._process = process
         self._said = said
+        self.pid = process.pid
         self.port = port
 
     def wait_until_it_answers(self) -> None:
