@@ -26,10 +26,10 @@ class Promise:
 
 
 PROMISES = [
-    Promise("get", "get", 0.18),
-    Promise("handshake", "handshake", 0.7),
+    Promise("get", "get", 0.3),
+    Promise("handshake", "handshake", 1.0),
     Promise("raw-64", "raw-64", 1.1),
-    Promise("ws-64", "raw-64", 0.7),
+    Promise("ws-64", "raw-64", 0.8),
 ]
 
 
