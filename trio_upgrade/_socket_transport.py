@@ -75,6 +75,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
     """
 
     __slots__ = (
+        "_broken",
         "_closed",
         "_eof_received",
         "_eof_sent",
@@ -96,6 +97,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         self._receiving = False
         self._sending = False
         self._closed = False
+        self._broken = False  # the kernel has said so: there is nobody to linger for
         self._evicting = False
         self._eof_received = False
         self._eof_sent = False
@@ -266,7 +268,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         """
         try:
             await self.evict()
-            if not self._eof_received:
+            if not (self._eof_received or self._broken):
                 with trio.move_on_after(linger), quiet():
                     await self.send_eof()
                     while await self.receive_some():
@@ -323,4 +325,5 @@ class SocketTransport(trio.abc.HalfCloseableStream):
     def _failure(self, exc: OSError) -> Exception:
         if self._closed:
             return trio.ClosedResourceError("this connection was closed by another task")
+        self._broken = True
         return ConnectionBroken(f"the connection to the peer is broken: {exc}", self)
