@@ -52,7 +52,8 @@ def samples(recorded: str) -> Iterator[tuple[str, int]]:
     """The place that each stack in py-spy's raw format ends at, and how often it was found."""
     for line in recorded.splitlines():
         stack, _, number = line.rpartition(" ")
-        yield stack.rpartition(";")[2], int(number)
+        if "end_with_parent" not in stack:  # a thread that waits
+            yield stack.rpartition(";")[2], int(number)
 
 
 def profile(work: Timed, peer: str, seconds: float) -> tuple[Sample, Counter[str]]:
