@@ -1,15 +1,20 @@
 """`python -m benchmarks.profile`: where a server's time goes, layer by layer, sampled with py-spy while it works.
 
-py-spy needs the right to look into another process; on macOS that is root's.
+py-spy needs the right to look into another process: on macOS, and on some Linux systems, that is root's.
 """
 
 from __future__ import annotations
 
 import argparse
 import linecache
+import os
 import re
+import shutil
 import subprocess
+import sys
+import sysconfig
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,13 +26,14 @@ from .speed.process import TOP, launch
 from .speed.works import WORKS, Timed
 
 RATE = 400  # samples a second
+OPENING = 3  # seconds until every connection is open
 SYSTEM_CALL = re.compile(
     r"\b(?:socket|sock|connection)\.(?:send|recv|setsockopt|getsockopt|setblocking|close|accept)\("
 )
 LAYERS = [  # the first whose pattern the place of a sample matches
     ("trio: epoll, with its system calls", r"trio/_core/_(?:generated_)?io_"),
     ("trio: tasks and scheduling", r"trio/_core/|outcome/|attrs|trio/_util"),
-    ("system calls", r"^socket\.py"),
+    ("system calls", r"^socket\.py|trio/_socket"),
     ("WebSocket", r"trio_upgrade/websocket/|websockets/"),
     ("response", r"trio_upgrade/_response|encode_fields"),
     ("accepting, tasks, deadlines", r"trio_upgrade/_(?:listeners|serving|deadlines|statistics|server)"),
@@ -56,26 +62,41 @@ def samples(recorded: str) -> Iterator[tuple[str, int]]:
             yield stack.rpartition(";")[2], int(number)
 
 
-def profile(work: Timed, peer: str, seconds: float) -> tuple[Sample, Counter[str]]:
-    """Do the work, and count samples by layer. What the load itself costs is measured without py-spy."""
-    servers, load = processors()
-    pin(load)
+def profile(work: Timed, peer: str, seconds: int, processor: int | None) -> tuple[Sample, Counter[str]]:
+    """Do the work, and count samples by layer. What an operation costs is measured without py-spy.
+
+    Raises:
+      SystemExit: py-spy cannot look into the server.
+    """
     connections = work.scaled(False, raise_descriptors())
-    with tempfile.TemporaryDirectory() as folder, launch(PEERS[peer].program, servers) as running:
+    with tempfile.TemporaryDirectory() as folder, launch(PEERS[peer].program, processor) as running:
         cost = work.measure(running, connections, seconds)
         output = Path(folder, "profile")
-        command = ["py-spy", "record", "--pid", str(running.pid), "--rate", str(RATE), "--duration", str(int(seconds))]
-        spy = subprocess.Popen([*command, "--format", "raw", "--output", str(output)], stdout=subprocess.DEVNULL)
-        try:
-            while spy.poll() is None:
-                work.measure(running, connections, 1)
-        finally:
-            spy.kill()
-            spy.wait()
+        command = [py_spy(), "record", "--pid", str(running.pid), "--rate", str(RATE), "--duration", str(seconds)]
+        command += ["--format", "raw", "--output", str(output)]
+        done: list[subprocess.CompletedProcess[str]] = []
+        # Not before all connections are open: that is another work.
+        spy = threading.Timer(
+            OPENING, lambda: done.append(subprocess.run(command, capture_output=True, text=True, check=False))
+        )
+        spy.start()
+        work.measure(running, connections, OPENING + seconds + 1)
+        spy.join()
+        if done[0].returncode:
+            sys.exit(f"py-spy cannot look into the server: {done[0].stderr.strip()}")
         counted: Counter[str] = Counter()
         for place, number in samples(output.read_text()):
             counted[layer(place)] += number
     return cost, counted
+
+
+def py_spy() -> str:
+    """Its program, which is installed beside this Python's."""
+    folders = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+    found = shutil.which("py-spy", path=folders)
+    if found is None:
+        sys.exit("py-spy is missing: pip install -e '.[benchmarks]'")
+    return found
 
 
 def main() -> None:
@@ -83,12 +104,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__)
     parser.add_argument("work", nargs="+", choices=timed, metavar="WORK", help=", ".join(timed))
     parser.add_argument("--server", choices=[OURS, FLOOR], default=OURS)
-    parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--seconds", type=int, default=6)
     arguments = parser.parse_args()
+    if arguments.seconds < 1:
+        parser.error("--seconds must be at least 1")
+    processor, load = processors()
+    pin(load)
     for name in arguments.work:
         work = WORKS[name]
         assert isinstance(work, Timed)
-        cost, counted = profile(work, arguments.server, arguments.seconds)
+        cost, counted = profile(work, arguments.server, arguments.seconds, processor)
         print(f"{name}: {cost.cost:.1f} us of processor time for one of {work.unit}")
         for which, number in counted.most_common():
             print(f"  {cost.cost * number / counted.total():6.1f} us {100 * number / counted.total():4.0f} %  {which}")

@@ -328,3 +328,27 @@ async def test_a_peer_may_leave_in_the_middle_of_tls(
         await visit(ENOUGH)
         nursery.cancel_scope.cancel()
     assert program.calls
+
+
+@exchanges
+@pytest.mark.parametrize("way", ["end", "close", "reset"])
+async def test_a_peer_may_leave_while_the_server_shuts_down(data: bytes, way: str) -> None:
+    for at in range(0, len(data) + 1, 5):
+        program = Program()
+        with trio.fail_after(4):  # and does not wait for the grace time
+            async with trio.open_nursery() as nursery:
+                (listener,) = await nursery.start(program.server.serve_tcp, 0)
+                client = await open_client(listener)
+                await client.stream.send_all(data[:at])
+                if at % 2:
+                    await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(program.server.shutdown, 5)
+                await program.server.shutting_down.wait()
+                if way == "end":
+                    await client.send_eof()
+                    await client.rest()
+                if way == "reset":
+                    reset(client)
+                else:
+                    await client.aclose()
+        assert program.inside == program.server.statistics().open == 0

@@ -325,5 +325,5 @@ class SocketTransport(trio.abc.HalfCloseableStream):
     def _failure(self, exc: OSError) -> Exception:
         if self._closed:
             return trio.ClosedResourceError("this connection was closed by another task")
-        self._broken = True
+        self._broken = self._broken or isinstance(exc, ConnectionError | TimeoutError)
         return ConnectionBroken(f"the connection to the peer is broken: {exc}", self)

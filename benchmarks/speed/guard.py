@@ -55,7 +55,7 @@ def check(promise: Promise, results: list[Result]) -> bool:
     kept = ratio.median >= promise.least
     print(
         f"{'kept  ' if kept else 'BROKEN'} {promise.work:10} {ratio.median:5.2f} (quartiles {ratio.lower:.2f} to "
-        f"{ratio.upper:.2f}), at least {promise.least}: {quartiles(ours.costs).median:.1f} us over the floor's "
-        f"{quartiles(floor.costs).median:.1f} us at {promise.floor}"
+        f"{ratio.upper:.2f}), at least {promise.least}: the floor's {quartiles(floor.costs).median:.1f} us at "
+        f"{promise.floor} over our {quartiles(ours.costs).median:.1f} us"
     )
     return kept
