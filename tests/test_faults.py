@@ -15,7 +15,7 @@ import trio.testing
 from trio_upgrade import Limits, Request, Response, Server, websocket
 from trio_upgrade._exceptions import flatten
 
-from .support import chunked, get, open_client, post, reset, serving, upgrade
+from .support import Client, chunked, get, open_client, post, reset, serving, upgrade
 from .websocket_support import PING, close, frame, handshake, text
 
 
@@ -236,8 +236,22 @@ async def visit(listener: trio.SocketListener, data: bytes, context: ssl.SSLCont
     await talk(trio.SSLStream(stream, context, server_hostname="test.example") if context else stream, data)
 
 
+async def leave(client: Client, way: str) -> None:
+    """End our side and read to the server's end; or close; or reset."""
+    if way == "reset":
+        return reset(client)
+    if way == "end":
+        with trio.fail_after(5):
+            await client.send_eof()
+            await client.rest()
+    await client.aclose()
+
+
+ways = pytest.mark.parametrize("way", ["end", "close", "reset"])
+
+
 @exchanges
-@pytest.mark.parametrize("way", ["end", "close", "reset"])
+@ways
 async def test_a_peer_may_leave_at_any_byte(data: bytes, way: str) -> None:
     program = Program()
     async with serving(program.server) as listener:
@@ -246,16 +260,8 @@ async def test_a_peer_may_leave_at_any_byte(data: bytes, way: str) -> None:
             await client.stream.send_all(data[:at])
             if at % 7 == 0:
                 await trio.testing.wait_all_tasks_blocked()  # else what was sent and the end arrive together
-            if way == "end":
-                await client.send_eof()
-            elif way == "close":
-                await client.aclose()
-            else:
-                reset(client)
+            await leave(client, way)
             with trio.fail_after(5):
-                if way == "end":
-                    await client.rest()
-                    await client.aclose()
                 while program.server.statistics().open:
                     await trio.lowlevel.checkpoint()
             assert program.inside == 0
@@ -295,7 +301,7 @@ ENOUGH = 100_000
 
 
 @exchanges
-@pytest.mark.parametrize("way", ["end", "close", "reset"])
+@ways
 async def test_a_peer_may_leave_in_the_middle_of_tls(
     data: bytes, way: str, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> None:
@@ -308,13 +314,7 @@ async def test_a_peer_may_leave_in_the_middle_of_tls(
         assert isinstance(client.stream, trio.SocketStream)
         cut = Cut(client.stream, left)
         await talk(trio.SSLStream(cut, client_context, server_hostname="test.example"), data)
-        if way == "end":
-            await client.send_eof()
-            await client.rest()
-        if way == "reset":
-            reset(client)
-        else:
-            await client.aclose()
+        await leave(client, way)
         with trio.fail_after(5):
             while program.server.statistics().open:
                 await trio.lowlevel.checkpoint()
@@ -331,7 +331,7 @@ async def test_a_peer_may_leave_in_the_middle_of_tls(
 
 
 @exchanges
-@pytest.mark.parametrize("way", ["end", "close", "reset"])
+@ways
 async def test_a_peer_may_leave_while_the_server_shuts_down(data: bytes, way: str) -> None:
     for at in range(0, len(data) + 1, 5):
         program = Program()
@@ -344,11 +344,5 @@ async def test_a_peer_may_leave_while_the_server_shuts_down(data: bytes, way: st
                     await trio.testing.wait_all_tasks_blocked()
                 nursery.start_soon(program.server.shutdown, 5)
                 await program.server.shutting_down.wait()
-                if way == "end":
-                    await client.send_eof()
-                    await client.rest()
-                if way == "reset":
-                    reset(client)
-                else:
-                    await client.aclose()
+                await leave(client, way)
         assert program.inside == program.server.statistics().open == 0

@@ -84,7 +84,7 @@ def read_plain(data: bytes, max_fields: int) -> Head | None:
     hosts = headers.get_list("host")
     if len(hosts) != 1 and (hosts or version == b"1.1"):
         return None
-    if hosts and not is_authority(hosts[0]):
+    if hosts and not _is_authority(hosts[0]):
         return None
     lowered = section.lower()
     if b"\r\ncontent-length:" in lowered or b"\r\ntransfer-encoding:" in lowered or b"\r\nexpect:" in lowered:
@@ -95,6 +95,7 @@ def read_plain(data: bytes, max_fields: int) -> Head | None:
 
 
 def read_any(data: bytes, max_fields: int) -> Head:
+    """Any head, by way of h11; raises what `read_head` does."""
     _check_section(data, "the request's head", max_fields)
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(data))
     parser.receive_data(data)
@@ -109,13 +110,13 @@ def read_any(data: bytes, max_fields: int) -> Head:
         raise ProtocolError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
     _check_target(request)
     headers = Headers.of(request.headers.raw_items())
-    if not all(map(is_authority, headers.get_list("host"))):
+    if not all(map(_is_authority, headers.get_list("host"))):
         raise ProtocolError("the Host field is malformed")
     length, chunked = _framing(request, data)
     return Head(request.method, request.target, request.http_version, headers, length, chunked, parser)
 
 
-def is_authority(value: str) -> bool:
+def _is_authority(value: str) -> bool:
     """Whether `value` is a host, with or without a port, or empty."""
     if not HOST.fullmatch(value):
         return False
@@ -131,9 +132,9 @@ def _check_target(request: h11.Request) -> None:
     method, target = request.method, request.target
     if method == b"CONNECT":
         authority = CONNECT_TARGET.fullmatch(target)
-        fine = authority is not None and int(authority[2]) < 2**16 and is_authority(authority[1].decode())
+        fine = authority is not None and int(authority[2]) < 2**16 and _is_authority(authority[1].decode())
     elif absolute := ABSOLUTE_TARGET.fullmatch(target):
-        fine = is_authority(absolute[1].decode())
+        fine = _is_authority(absolute[1].decode())
     else:
         fine = TARGET.fullmatch(target) is not None or (method == b"OPTIONS" and target == b"*")
     if not fine:

@@ -85,12 +85,12 @@ class UpgradedStream(trio.abc.Stream):
           trio.BusyResourceError: another task reads this stream or the request's body.
           trio.ClosedResourceError: this stream is closed.
         """
-        if self._receiving_live or self._nothing_is_in_front():
+        if self._receiving_live or self._go_live_at_once():
             return self._transport.receive_some(max_bytes)
         return self._receive_first(max_bytes)
 
-    def _nothing_is_in_front(self) -> bool:
-        """Nothing is unread from before the upgrade, as of most requests: the next to come is the stream's."""
+    def _go_live_at_once(self) -> bool:
+        """Receive from the transport from now on, if nothing is unread in front of that; whether it is so."""
         http = self._http
         if self._closed or http.has_bytes or http.client_waits or not http.body_ended or http.is_being_read:
             return False
