@@ -49,6 +49,10 @@ def parse_arguments() -> argparse.Namespace:
     _check_names(parser, "work", arguments.work, list(WORKS))
     arguments.servers = arguments.servers.split(",") if arguments.servers else []
     _check_names(parser, "server", [*arguments.servers, arguments.reference], list(PEERS))
+    if arguments.guard and (
+        arguments.work or arguments.servers or arguments.quick or arguments.json or arguments.output
+    ):
+        parser.error("--guard has works and servers of its own, and writes nothing")
     if arguments.rounds is not None and not 1 <= arguments.rounds <= 100:
         parser.error("--rounds must be from 1 to 100")
     if arguments.seconds is not None and not 0 < arguments.seconds <= 60:
@@ -128,8 +132,11 @@ def groups_of(names: list[str], quick: bool) -> list[list[Timed | Memory]]:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> bool:
-    """Measure, print, and write; says whether our server did all it should."""
+    """Measure, print, and write; says whether our server, if it is among them, did all it should."""
     report, peers = begin(arguments, settings)
+    if OURS in report.skipped:
+        print(f"{OURS} cannot be measured: {', '.join(report.skipped[OURS])} is not installed", file=sys.stderr)
+        return False
     talk = sys.stderr if arguments.json else sys.stdout
     print(heading(report), file=talk)
     for works in groups_of(arguments.work, settings.quick):

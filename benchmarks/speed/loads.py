@@ -1,6 +1,7 @@
 """The loads: what is repeated on some connections, and checked, while the meter runs.
 
-Each has one operation under way on every connection. It takes the connections in turn, waiting for one while the
+Each begins an operation on every connection, and begins the next there when it is done; a broadcast, and a round of
+large messages, only when all have it. It takes the connections in turn, waiting for one while the
 others' replies queue up: that costs the generator less than asking which of them is ready (`Bulk` has to ask, since
 its messages are larger than what the kernel holds).
 """

@@ -66,7 +66,9 @@ PEERS: dict[str, Peer] = dict(
             "trio-upgrade trio h11 websockets",
         ),
         _peer(FLOOR, "trio.serve_tcp and its SocketStream, nothing parsed", "http raw", "floor", "trio"),
-        _peer("floor-h11", "the same with h11, the least that a correct parser costs", "http raw", "floor_h11", "h11"),
+        _peer(
+            "floor-h11", "the same with h11, the least that a correct parser costs", "http raw", "floor_h11", "h11 trio"
+        ),
         _peer("websockets-trio", "websockets on trio", "websocket broadcast", "websockets_trio", "websockets trio"),
         _peer("trio-websocket", "trio-websocket", "websocket broadcast", "trio_websocket_peer", "trio-websocket trio"),
         _peer("hypercorn-trio", "Hypercorn's trio worker", "http websocket", "hypercorn_trio", "hypercorn trio"),
