@@ -17,6 +17,7 @@ import trio
 import trio.testing
 
 from trio_upgrade import Request, Response, Server
+from trio_upgrade._transport import SocketTransport
 
 from .support import Client, get, okay, open_client, serving
 
@@ -173,6 +174,24 @@ async def test_a_trio_socket_stream_from_a_listener_finds_vanished_peers_too() -
         await client.send(get())
         assert (await client.reply()).content == b"1"
         await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_every_accepted_connection_sends_at_once_and_finds_vanished_peers() -> None:
+    async def on_request(request: Request) -> Response:
+        assert isinstance(request.transport, SocketTransport)
+        keeps_alive = request.transport.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        return Response(200, repr((keeps_alive, request.transport.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))))
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        queued = [await open_client(listener) for _ in range(3)]  # before anybody has seen the listener
+        await nursery.start(Server(on_request).serve_listeners, [listener])
+        for number in range(6):
+            client = queued[number] if number < 3 else await open_client(listener)
+            await client.send(get())
+            assert (await client.reply()).content == b"(1, 1)"
+            await client.aclose()
         nursery.cancel_scope.cancel()
 
 

@@ -8,13 +8,13 @@ import logging
 import os
 import socket as stdlib_socket
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import trio
 from trio.lowlevel import checkpoint
 
-from ._socket_transport import SocketTransport, set_options
+from ._socket_transport import SocketTransport, has_options, set_options
 
 __all__ = ["Take", "accept_from", "close_now", "open_tcp_listeners", "open_unix_listener"]
 
@@ -52,16 +52,17 @@ async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.
     """
     exhausted = _Exhausted()
     async with listener:
+        accept = _accepting(listener, take)
         with until:
             while True:
                 with exhausted:
-                    await _accept(listener, take)
+                    await accept()
                 await exhausted.wait()
         for _ in range(0xFFFF):  # as many as a queue can hold; later comers are not waited for
             if not _has_queued(listener):
                 break
             with exhausted:
-                await _accept(listener, take)
+                await accept()
             await exhausted.wait()
 
 
@@ -91,32 +92,58 @@ class _Exhausted:
             await trio.sleep(PATIENCE)
 
 
-async def _accept(listener: trio.abc.Listener[Any], take: Take) -> None:
-    """Take at least one connection: from a plain socket, all that are there, up to a batch."""
+def _accepting(listener: trio.abc.Listener[Any], take: Take) -> Callable[[], Awaitable[None]]:
+    """What takes at least one connection: from a plain socket, all that are there, up to a batch."""
     if isinstance(listener, trio.SocketListener):
-        await _accept_batch(listener.socket, take)
-    else:
+        return _Queue(listener.socket, take).accept
+
+    async def accept() -> None:
         take(await listener.accept())
 
+    return accept
 
-async def _accept_batch(socket: trio.socket.SocketType, take: Take) -> None:
-    # The descriptor in a second object, since trio's own accepts one by one, each with a checkpoint.
-    # It never closes it, and is used only while trio's is open.
-    if socket.fileno() == -1:
-        raise trio.ClosedResourceError("the listener is closed")
-    alias = stdlib_socket.socket(socket.family, socket.type, socket.proto, fileno=socket.fileno())
-    try:
-        alias.setblocking(False)
-        await trio.lowlevel.wait_readable(alias)
+
+class _Queue:
+    """The connections that are queued on a listening socket.
+
+    Most systems give a connection the options that its listener had when it was queued; then it
+    saves two system calls to set them there. Those that had been queued before are out once the
+    queue was empty, and the next one shows whether the system does so.
+    """
+
+    def __init__(self, socket: trio.socket.SocketType, take: Take) -> None:
+        self._socket = socket
+        self._take = take
+        self._was_empty = False
+        self._inherits = False
+        set_options(socket)
+
+    async def accept(self) -> None:
+        # The descriptor in a second object, since trio's own accepts one by one, each with a checkpoint.
+        # It never closes it, and is used only while trio's is open.
+        socket = self._socket
         if socket.fileno() == -1:
-            raise trio.ClosedResourceError("the listener was closed by another task")
-        with contextlib.suppress(BlockingIOError):
+            raise trio.ClosedResourceError("the listener is closed")
+        alias = stdlib_socket.socket(socket.family, socket.type, socket.proto, fileno=socket.fileno())
+        try:
+            alias.setblocking(False)
+            await trio.lowlevel.wait_readable(alias)
+            if socket.fileno() == -1:
+                raise trio.ClosedResourceError("the listener was closed by another task")
+            self._accept_batch(alias)
+        finally:
+            alias.detach()
+
+    def _accept_batch(self, socket: stdlib_socket.socket) -> None:
+        try:
             for _ in range(BATCH):
-                connection, address = alias.accept()
-                set_options(connection)
-                take(SocketTransport(connection, address))
-    finally:
-        alias.detach()
+                connection, address = socket.accept()
+                if not self._inherits:
+                    self._inherits = self._was_empty and has_options(connection)
+                    set_options(connection)
+                self._take(SocketTransport(connection, address))
+        except BlockingIOError:
+            self._was_empty = True
 
 
 async def close_now(listener: trio.abc.AsyncResource) -> None:

@@ -24,7 +24,16 @@ from trio.lowlevel import (
 
 from ._exceptions import ConnectionBroken
 
-__all__ = ["RECEIVE_SIZE", "Buffer", "SocketTransport", "deadline_in", "patience", "quiet", "set_options"]
+__all__ = [
+    "RECEIVE_SIZE",
+    "Buffer",
+    "SocketTransport",
+    "deadline_in",
+    "has_options",
+    "patience",
+    "quiet",
+    "set_options",
+]
 
 RECEIVE_SIZE = 96 * 1024  # a frame of 64 KiB in one call, and less than malloc would have to map
 
@@ -49,6 +58,14 @@ def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
     with contextlib.suppress(OSError):
         socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
         socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
+
+
+def has_options(socket: stdlib_socket.socket) -> bool:
+    """Whether a connection has those options already."""
+    with contextlib.suppress(OSError):
+        keeps_alive = socket.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE)
+        return bool(keeps_alive and socket.getsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY))
+    return False
 
 
 def quiet() -> contextlib.suppress:

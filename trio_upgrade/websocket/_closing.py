@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 
@@ -21,9 +23,12 @@ class ConnectionClosed(ConnectionBroken):
     """
 
     def __init__(self, code: int, reason: str, transport: object = None) -> None:
-        super().__init__(f"the WebSocket is closed: {Close(code, reason)}", transport)
+        super().__init__(reason, transport)
         self.code = code
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the WebSocket is closed: {Close(self.code, self.reason)}"
 
 
 class Violation(Exception):
@@ -35,6 +40,7 @@ class Violation(Exception):
         self.reason = reason
 
 
+@functools.lru_cache(maxsize=32)
 def close_payload(code: int, reason: str) -> bytes:
     """The payload of a close frame (RFC 6455 section 5.5.1).
 
