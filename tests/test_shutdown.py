@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket as stdlib_socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -156,6 +157,34 @@ async def test_queued_connections_are_accepted_and_answered(autojump_clock: trio
             assert await client.rest() == b""
             await client.aclose()
     assert trio.current_time() < 1
+
+
+async def test_a_shutdown_bears_that_another_process_takes_what_is_queued(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    theirs = listeners[0].socket.dup()
+    is_readable = type(theirs).is_readable
+    taken: list[stdlib_socket.socket] = []
+
+    def readable_and_then_taken(ours: trio.socket.SocketType) -> bool:
+        readable = is_readable(ours)
+        if readable:
+            with stdlib_socket.fromfd(theirs.fileno(), theirs.family, theirs.type) as their_listener:
+                taken.append(their_listener.accept()[0])
+        return readable
+
+    monkeypatch.setattr(type(theirs), "is_readable", readable_and_then_taken)
+    server = Server(okay)
+    async with trio.open_nursery() as nursery:
+        client = await open_client(listeners[0])
+        await nursery.start(server.serve_listeners, listeners)
+        await server.shutdown(60)
+    assert trio.current_time() < 1
+    assert len(taken) == 1
+    taken[0].close()
+    theirs.close()
+    await client.aclose()
 
 
 async def test_requests_in_progress_finish_and_say_that_they_close(

@@ -61,7 +61,8 @@ async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.
         for _ in range(0xFFFF):  # as many as a queue can hold; later comers are not waited for
             if not _has_queued(listener):
                 break
-            with exhausted:
+            # Another process that listens here may be faster.
+            with exhausted, trio.move_on_after(PATIENCE):
                 await accept()
             await exhausted.wait()
 
