@@ -105,6 +105,19 @@ async def test_a_listener_that_another_task_closes_ends_the_serving() -> None:
     assert caught.group_contains(trio.ClosedResourceError)
 
 
+async def test_serving_open_listeners_with_tls(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    server = Server(okay)
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(partial(server.serve_listeners, [listener], ssl_context=tls_contexts[0]))
+        stream = await trio.testing.open_stream_to_socket_listener(listener)
+        client = Client(trio.SSLStream(stream, tls_contexts[1], server_hostname="test.example"))
+        await client.send(get())
+        assert (await client.reply()).content == b"okay /\n"
+        await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
 async def test_serving_a_listener_of_trios_own_tls(tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
     """Its connections come one by one, and those queued at a shutdown are served, too."""
     server = Server(okay)

@@ -78,3 +78,15 @@ async def test_a_stream_in_memory_is_nobodys_proxy(connect_memory: Connect) -> N
 def test_a_proxy_that_is_no_network_is_an_error(trusted: list[str]) -> None:
     with pytest.raises(ValueError, match=r"."):
         Server(trusted_proxies=trusted)
+
+
+async def test_the_proxies_may_be_replaced(connect_tcp: Connect) -> None:
+    server = Server(who, trusted_proxies=["192.0.2.0/24"])
+    assert server.trusted_proxies == ("192.0.2.0/24",)
+    server.trusted_proxies = LOCAL
+    assert server.trusted_proxies == tuple(LOCAL)
+    with pytest.raises(ValueError, match="nonsense"):
+        server.trusted_proxies = ["nonsense"]
+    client = await connect_tcp(server)
+    await client.send(get(fields=b"X-Forwarded-For: 203.0.113.9\r\n"))
+    assert (await client.reply()).content == b"203.0.113.9 http"

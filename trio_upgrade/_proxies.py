@@ -28,6 +28,9 @@ class TrustedProxies:
       networks: IP networks or addresses, in the notation of `ipaddress.ip_network`; and "unix"
         for whoever connects through a Unix socket.
 
+    Attributes:
+      items: the same, as they were given.
+
     Raises:
       ValueError: an item is neither.
     """
@@ -35,9 +38,9 @@ class TrustedProxies:
     def __init__(self, networks: Iterable[str]) -> None:
         if isinstance(networks, str):
             raise ValueError("trusted_proxies takes a list of networks, not one string")
-        items = list(networks)
-        self._unix = "unix" in items
-        self._networks: list[Network] = [ipaddress.ip_network(item) for item in items if item != "unix"]
+        self.items = tuple(networks)
+        self._unix = "unix" in self.items
+        self._networks: list[Network] = [ipaddress.ip_network(item) for item in self.items if item != "unix"]
 
     def __bool__(self) -> bool:
         return self._unix or bool(self._networks)

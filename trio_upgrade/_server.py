@@ -7,6 +7,7 @@ import logging
 import os
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -100,6 +101,22 @@ class Server:
         """The bounds on time and size that this server keeps."""
         return self._handlers.limits
 
+    @property
+    def trusted_proxies(self) -> tuple[str, ...]:
+        """The proxies that are believed, as they were given.
+
+        They may be replaced, for where the proxies are is known where a server is deployed: the
+        command line does it. Connections that are taken from then on are seen through the new ones.
+
+        Raises:
+          ValueError: on setting, an item is no network, and nothing has changed.
+        """
+        return self._handlers.proxies.items
+
+    @trusted_proxies.setter
+    def trusted_proxies(self, networks: Iterable[str]) -> None:
+        self._handlers = replace(self._handlers, proxies=TrustedProxies(networks))
+
     # ---- serving
 
     async def serve_tcp(
@@ -180,6 +197,7 @@ class Server:
         self,
         listeners: Sequence[trio.abc.Listener[Any]],
         *,
+        ssl_context: ssl.SSLContext | None = None,
         task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve on open listeners until cancelled or shut down, like `trio.serve_listeners`.
@@ -187,12 +205,17 @@ class Server:
         The listeners are closed at the end. Where accepting fails because the process is out of
         file descriptors, that is logged and tried again; open connections never notice.
 
+        Args:
+          listeners: where connections come from. Other processes may accept from the same sockets.
+          ssl_context: serves TLS with it, on listeners that have none of their own.
+          task_status: under `nursery.start`, gives the listeners.
+
         Raises:
           RuntimeError: the server is shutting down.
         """
         try:
             with self._register() as serving:
-                await serving.run(listeners, task_status)
+                await serving.run(listeners, task_status, ssl_context)
         finally:
             for listener in listeners:
                 await close_now(listener)
