@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import trio
 
-from ._exceptions import flatten
+from ._program import Stop, run_to_the_end, serve_until_stopped
 from ._server import Server
 
-__all__ = ["run"]
+__all__ = ["Announcer", "run", "serve_until_signalled"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -45,57 +48,61 @@ def run(
     """
     if not isinstance(server, Server):
         raise TypeError(f"run takes a trio_upgrade.Server, not {server!r}: run(Server(on_request))?")
-    try:
-        trio.run(_serve_until_signalled, server, port, host, ssl_context, grace, on_listening or _print_urls)
-    except BaseExceptionGroup as group:
-        leaves = flatten(group)
-        if len(leaves) == 1:  # a taken port is a plain OSError
-            raise leaves[0] from leaves[0].__cause__
-        raise
+    announcer = Announcer("https" if ssl_context else "http", on_listening)
+
+    async def serve(server: Server) -> None:
+        if ssl_context is None:
+            await server.serve_tcp(port, host=host, task_status=announcer)
+        else:
+            await server.serve_ssl_over_tcp(port, ssl_context, host=host, task_status=announcer)
+
+    run_to_the_end(serve_until_signalled, contextlib.nullcontext(server), serve, grace)
 
 
-async def _serve_until_signalled(
-    server: Server,
-    port: int,
-    host: str | None,
-    ssl_context: ssl.SSLContext | None,
-    grace: float,
-    on_listening: Callable[[list[str]], None],
+async def serve_until_signalled(
+    opened: AbstractAsyncContextManager[Server], serve: Callable[[Server], Awaitable[None]], grace: float
 ) -> None:
-    announcer = _Announcer("https" if ssl_context else "http", on_listening)
+    """Serve until SIGINT or SIGTERM: the first shuts down gracefully, a second one at once."""
+
+    async def watch(stop: Stop) -> None:
+        await anext(signals)
+        print(f"Shutting down, within {grace:g} seconds (again to stop at once)", flush=True)
+        stop.gracefully(grace)
+        await anext(signals)
+        stop.at_once()
+
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_stop_on_signal, server, signals, grace, nursery)
-            if ssl_context is None:
-                await server.serve_tcp(port, host=host, task_status=announcer)
-            else:
-                await server.serve_ssl_over_tcp(port, ssl_context, host=host, task_status=announcer)
-            nursery.cancel_scope.cancel()
+        await serve_until_stopped(opened, serve, watch)
 
 
-async def _stop_on_signal(server: Server, signals: AsyncIterator[int], grace: float, nursery: trio.Nursery) -> None:
-    await anext(signals)
-    print(f"Shutting down, within {grace:g} seconds (again to stop at once)", flush=True)
-    nursery.start_soon(server.shutdown, grace)
-    await anext(signals)
-    nursery.cancel_scope.cancel()
+class Announcer(trio.TaskStatus[Any]):
+    """Tells the addresses when the server listens on them.
 
+    Args:
+      scheme: "http" or "https".
+      on_listening: called with the addresses; by default they are printed.
 
-class _Announcer(trio.TaskStatus[Any]):
-    """Tells the addresses when the server listens on them."""
+    Attributes:
+      done: the server listens.
+    """
 
-    def __init__(self, scheme: str, on_listening: Callable[[list[str]], None]) -> None:
+    def __init__(self, scheme: str, on_listening: Callable[[list[str]], None] | None = None) -> None:
+        self.done = False
         self._scheme = scheme
-        self._on_listening = on_listening
+        self._on_listening = on_listening or _print_addresses
 
     def started(self, value: Any = None) -> None:
-        self._on_listening([self._url(getattr(listener, "transport_listener", listener)) for listener in value])
+        self.done = True
+        self._on_listening([self._address(getattr(listener, "transport_listener", listener)) for listener in value])
 
-    def _url(self, listener: trio.SocketListener) -> str:
-        host, port = listener.socket.getsockname()[:2]
+    def _address(self, listener: trio.SocketListener) -> str:
+        name = listener.socket.getsockname()
+        if not isinstance(name, tuple):
+            return f"unix:{os.fsdecode(name)}".replace("\0", "@", 1)  # as in /proc/net/unix
+        host, port = name[:2]
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _print_urls(urls: list[str]) -> None:
-    for url in urls:
-        print(f"Serving on {url} (Ctrl-C to stop)", flush=True)
+def _print_addresses(addresses: list[str]) -> None:
+    for address in addresses:
+        print(f"Serving on {address} (Ctrl-C to stop)", flush=True)
