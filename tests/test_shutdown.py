@@ -137,7 +137,7 @@ async def test_idle_connections_close_and_those_that_have_asked_are_answered(
         for client in (fresh, kept, asking):
             assert await client.rest() == b""
             await client.aclose()
-    assert trio.current_time() <= server.limits.linger_timeout
+    assert trio.current_time() <= 1.2 + server.limits.linger_timeout
 
 
 async def test_queued_connections_are_accepted_and_answered(autojump_clock: trio.testing.MockClock) -> None:
@@ -185,6 +185,23 @@ async def test_a_shutdown_bears_that_another_process_takes_what_is_queued(
     taken[0].close()
     theirs.close()
     await client.aclose()
+
+
+async def test_a_new_connection_has_a_moment_for_its_first_request(autojump_clock: trio.testing.MockClock) -> None:
+    server = Server(okay)
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(server.serve_tcp, 0)
+        asking, silent = [await open_client(listener) for _ in range(2)]
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(server.shutdown, 60)
+        await trio.sleep(0.5)
+        await asking.send(get())
+        reply = await asking.reply()
+        assert (reply.content, reply.closes) == (b"okay /\n", True)
+        assert await silent.rest() == b""
+        assert 1 <= trio.current_time() < 1.2
+        for client in (asking, silent):
+            await client.aclose()
 
 
 async def test_requests_in_progress_finish_and_say_that_they_close(

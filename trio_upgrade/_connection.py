@@ -55,6 +55,9 @@ class Handlers:
     proxies: TrustedProxies
 
 
+FIRST_REQUEST = 1.0  # seconds that a shutdown waits for it on a connection that is new
+
+
 class Serving(Protocol):
     """What a connection may know of the serving that it belongs to."""
 
@@ -159,7 +162,7 @@ class Connection:
     def close_if_idle(self) -> None:
         """End the wait for a request that has not begun, as the server shuts down."""
         if self.idle:
-            self.transport.interrupt()
+            self._shorten_wait()
         if self._drain_scope is not None:
             self._drain_scope.cancel()
 
@@ -226,7 +229,7 @@ class Connection:
             self._note_deadline()
             self.idle = not begun
             if self.idle and self._serving.shutting_down:
-                self.transport.interrupt()  # take what is there already, and wait for nothing
+                self._shorten_wait()
             try:
                 more = await http.fill()
             except trio.WouldBlock:
@@ -240,6 +243,17 @@ class Connection:
                     raise ProtocolError("the connection ended in the middle of the request's head")
                 return None
         return head
+
+    def _shorten_wait(self) -> None:
+        """As the server shuts down, take what is there already, and wait for nothing but a first request.
+
+        Who has just connected is about to send it, and cannot know of the shutdown. Where other
+        processes go on serving the port, it is they who would have answered.
+        """
+        if self._first:
+            self._serving.deadlines.note(self, min(self.deadline, trio.current_time() + FIRST_REQUEST))
+        else:
+            self.transport.interrupt()
 
     def _note_deadline(self) -> None:
         """Time the wait: for a head from its begin, for the next one from now."""

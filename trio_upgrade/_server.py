@@ -314,8 +314,8 @@ class Server:
 
         Connections that are queued on the listeners are still accepted, then the listeners close.
         Requests in progress, and those that have arrived, get their responses, which say
-        `Connection: close`; idle connections close. `shutting_down` is set, and the scopes of
-        `cancel_on_shutdown` are cancelled.
+        `Connection: close`; idle connections close, new ones if no request comes within a second.
+        `shutting_down` is set, and the scopes of `cancel_on_shutdown` are cancelled.
 
         Args:
           grace: after so many seconds, what is left is cancelled. A later call can only shorten it.
