@@ -51,7 +51,7 @@ def run(folder: Path, *arguments: str) -> str:
 
 
 def test_every_block_names_its_file() -> None:
-    assert README.count("```python") == len(BLOCKS) == 9
+    assert README.count("```python") == len(BLOCKS) == 10
 
 
 @pytest.mark.once
@@ -85,6 +85,13 @@ async def test_the_pages(folder: Path) -> None:
         assert (status, await stream.receive_some()) == (200, b"5\n")
     async with open_upgrade(server, "/other") as (status, _, stream):
         assert status == 404
+
+
+async def test_what_runs_around_a_server(folder: Path) -> None:
+    async with load(folder, "visits").application() as server:
+        for number in (1, 2):
+            async with open_upgrade(server) as (status, _, stream):
+                assert (status, await stream.receive_some()) == (200, f"visit {number}\n".encode())
 
 
 def test_the_smallest_example_is_the_one_shown() -> None:
