@@ -415,6 +415,27 @@ def test_a_port_that_is_taken(folder: Path) -> None:
     assert done.stdout == "opened\nclosed\n"
 
 
+@pytest.mark.parametrize("application", ["refusing:imported", "refusing:opened"])
+def test_an_application_may_refuse(folder: Path, application: str) -> None:
+    (folder / "refusing.py").write_text(
+        """
+import contextlib, trio
+
+def __getattr__(name):
+    raise SystemExit("not here")
+
+@contextlib.asynccontextmanager
+async def opened():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.sleep_forever)
+        raise SystemExit("not here")
+        yield
+"""
+    )
+    done = run_command(folder, sys.executable, "-m", "trio_upgrade", application)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "not here\n")
+
+
 def test_a_descriptor_that_does_not_listen(folder: Path) -> None:
     with socket.socket() as silent:
         number = silent.fileno()

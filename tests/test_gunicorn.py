@@ -19,6 +19,7 @@ from .support import Client, get, upgrade
 
 pytestmark = pytest.mark.once
 
+SETTINGS = ["FORWARDED_ALLOW_IPS", "WEB_CONCURRENCY", "GUNICORN_CMD_ARGS"]  # what gunicorn reads
 LISTENING = r"Listening at: https?://(\S+):(\d+) "
 
 
@@ -33,7 +34,7 @@ def gunicorn(
 ) -> AbstractAsyncContextManager[Program]:
     options = ["-k", "trio_upgrade.gunicorn.TrioWorker", "-b", "127.0.0.1:0"]
     command = ["-m", "gunicorn", *options, "-w", str(workers), *arguments, application]
-    environment = {name: value for name, value in ENVIRONMENT.items() if "ALLOW_IPS" not in name}
+    environment = {name: value for name, value in ENVIRONMENT.items() if name not in SETTINGS}
     return running(*command, cwd=folder, env={**environment, "HOME": str(folder)})
 
 
@@ -230,11 +231,44 @@ async def test_a_unix_socket(folder: Path) -> None:
     ],
 )
 async def test_what_is_no_application_ends_gunicorn(folder: Path, application: str, message: str) -> None:
-    async with gunicorn(folder, application=application, workers=1) as program:
+    async with gunicorn(folder, application=application) as program:
         printed = await program.ends()
+    assert "Traceback" not in printed
     assert re.search(message, printed, re.MULTILINE)
     assert "App failed to load." in printed
     assert program.process.returncode != 0
+
+
+ALONE = """
+import os
+from trio_upgrade import Server
+
+def refuse_to_share():
+    if int(os.environ["WEB_CONCURRENCY"]) > 1:
+        raise SystemExit("it works in one process only")
+
+async def opened():
+    refuse_to_share()
+    return Server()
+"""
+
+
+@pytest.mark.parametrize("application", ["alone:opened", "imported:opened"])
+async def test_an_application_may_refuse_to_run_in_several_processes(folder: Path, application: str) -> None:
+    (folder / "alone.py").write_text(ALONE)
+    (folder / "imported.py").write_text(f"{ALONE}\nrefuse_to_share()")
+    async with gunicorn(folder, application=application, workers=4) as program:
+        printed = await program.ends()
+    assert len(re.findall("^it works in one process only$", printed, re.MULTILINE)) == 1
+    assert "App failed to load." in printed
+    assert "Traceback" not in printed
+    assert program.process.returncode != 0
+    async with gunicorn(folder, application=application, workers=1) as program:
+        client = await program.connect(LISTENING)
+        await client.send(get())
+        assert (await client.reply()).status == 404
+        await client.aclose()
+        program.process.terminate()
 
 
 async def test_what_cannot_be_opened_ends_gunicorn(folder: Path) -> None:

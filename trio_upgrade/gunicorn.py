@@ -4,6 +4,10 @@
 
 What is named is what the command line takes: a `Server`, or a function without arguments, plain,
 async, or an async context manager, that gives one. It is opened in each worker.
+
+An application that cannot work in several processes may refuse: the environment variable
+`WEB_CONCURRENCY`, gunicorn's own name for it, is the number of workers when a worker imports and
+opens it. Raising `SystemExit("why")` there ends gunicorn with that line, as it ends the command line.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
 
@@ -57,14 +61,13 @@ class TrioWorker(Worker):
 
     def load_wsgi(self) -> None:
         """Import the application."""
+        os.environ["WEB_CONCURRENCY"] = str(self.cfg.workers)
         name = getattr(self.app, "app_uri", None)
         if name is None:  # a program that embeds gunicorn loads it by itself
             self.application = Application("the application", self.app.wsgi())
             return
-        try:
+        with self._refusals_end_gunicorn():
             self.application = load(name)
-        except ApplicationError as exc:
-            raise AppImportError(str(exc)) from exc
 
     def init_signals(self) -> None:
         """Install gunicorn's handlers, for the time until Trio runs, and leave the wakeup to Trio."""
@@ -80,10 +83,25 @@ class TrioWorker(Worker):
         """Serve, until gunicorn says otherwise."""
         self.booted = False  # an error before it listens is one that the next worker would have, too
         self._configure_logging()
-        try:
+        with self._refusals_end_gunicorn():
             run_to_the_end(self._serve_until_signalled)
+
+    @contextmanager
+    def _refusals_end_gunicorn(self) -> Iterator[None]:
+        """Turn what says in one line why nothing is served into what ends gunicorn, not this worker alone."""
+        try:
+            yield
         except ApplicationError as exc:
-            raise AppImportError(str(exc)) from exc
+            raise self._refusal(str(exc)) from exc
+        except SystemExit as exc:
+            if self.booted or not isinstance(exc.code, str):  # a number is how gunicorn's handlers of signals end it
+                raise
+            raise self._refusal(exc.code) from exc
+
+    def _refusal(self, why: str) -> BaseException:
+        """One worker for all: gunicorn stumbles over a second one that ends like this."""
+        spokesman = self.age % self.cfg.workers == 1 % self.cfg.workers  # the first of those started together
+        return AppImportError(why) if spokesman else SystemExit(0)
 
     async def _serve_until_signalled(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT) as signals:
