@@ -99,8 +99,23 @@ async def test_sighup_replaces_the_workers_and_fails_no_request(folder: Path) ->
                 await ask(program)
                 asked += 1
 
+        async def keep_asking_on_one_connection() -> None:
+            nonlocal asked
+            while not replaced.is_set():
+                client = await program.connect(LISTENING)
+                async with client.stream:
+                    closes = False
+                    while not closes and not replaced.is_set():
+                        await client.send(get())
+                        reply = await client.reply()
+                        assert reply.status == 200
+                        closes = reply.closes
+                        asked += 1
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(keep_asking)
+            for _ in range(4):
+                nursery.start_soon(keep_asking)
+                nursery.start_soon(keep_asking_on_one_connection)
             program.process.send_signal(signal.SIGHUP)
             for client in clients.values():
                 assert await client.rest() == b"goodbye"

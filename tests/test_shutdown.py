@@ -187,20 +187,38 @@ async def test_a_shutdown_bears_that_another_process_takes_what_is_queued(
     await client.aclose()
 
 
-async def test_a_new_connection_has_a_moment_for_its_first_request(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_request_that_is_on_its_way_is_answered(autojump_clock: trio.testing.MockClock) -> None:
     server = Server(okay)
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(server.serve_tcp, 0)
-        asking, silent = [await open_client(listener) for _ in range(2)]
+        new, kept, silent = [await open_client(listener) for _ in range(3)]
+        await kept.send(get("/first"))
+        assert (await kept.reply()).status == 200
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(server.shutdown, 60)
         await trio.sleep(0.5)
-        await asking.send(get())
-        reply = await asking.reply()
-        assert (reply.content, reply.closes) == (b"okay /\n", True)
+        for client in (new, kept):
+            await client.send(get())
+            reply = await client.reply()
+            assert (reply.content, reply.closes) == (b"okay /\n", True)
         assert await silent.rest() == b""
         assert 1 <= trio.current_time() < 1.2
-        for client in (asking, silent):
+        for client in (new, kept, silent):
+            await client.aclose()
+
+
+async def test_connections_that_have_been_quiet_close_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    server = Server(okay)
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(server.serve_tcp, 0)
+        silent, kept = [await open_client(listener) for _ in range(2)]
+        await kept.send(get())
+        assert (await kept.reply()).status == 200
+        await trio.sleep(2)
+        nursery.start_soon(server.shutdown, 60)
+        for client in (silent, kept):
+            assert await client.rest() == b""
+            assert trio.current_time() == 2
             await client.aclose()
 
 
@@ -373,7 +391,9 @@ async def test_shutting_down_a_server_that_is_not_served_does_nothing() -> None:
         await server.shutdown(-1)
 
 
-async def test_a_server_serves_again_after_a_shutdown_with_a_fresh_event() -> None:
+async def test_a_server_serves_again_after_a_shutdown_with_a_fresh_event(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     server = Server(okay)
     events = []
     for _ in range(3):
@@ -410,7 +430,7 @@ async def test_a_server_that_shuts_down_takes_no_new_serving(nursery: trio.Nurse
 
 
 async def test_two_servings_of_one_server_end_with_one_shutdown(
-    tmp_path: Path, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+    tmp_path: Path, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext], autojump_clock: trio.testing.MockClock
 ) -> None:
     server = Server(okay)
     path = tmp_path / "socket"
@@ -468,7 +488,7 @@ async def test_cancel_on_shutdown_is_cancelled_at_once_during_one(nursery: trio.
 # ---- the nursery that connections share
 
 
-async def test_a_task_shared_by_the_connections_ends_with_the_serving() -> None:
+async def test_a_task_shared_by_the_connections_ends_with_the_serving(autojump_clock: trio.testing.MockClock) -> None:
     ended: list[str] = []
 
     async def shared() -> None:

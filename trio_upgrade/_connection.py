@@ -55,7 +55,7 @@ class Handlers:
     proxies: TrustedProxies
 
 
-FIRST_REQUEST = 1.0  # seconds that a shutdown waits for it on a connection that is new
+QUIET = 1.0  # seconds without a request, after which a shutdown closes a connection
 
 
 class Serving(Protocol):
@@ -100,6 +100,7 @@ class Connection:
         "_handlers",
         "_head_deadline",
         "_http",
+        "_quiet_since",
         "_serving",
         "deadline",
         "idle",
@@ -117,6 +118,7 @@ class Connection:
         self._first = True
         self._expired = False
         self._head_deadline = math.inf
+        self._quiet_since = math.inf
         self.deadline = math.inf
         self.idle = False
         self.upgraded = False
@@ -245,24 +247,27 @@ class Connection:
         return head
 
     def _shorten_wait(self) -> None:
-        """As the server shuts down, take what is there already, and wait for nothing but a first request.
+        """As the server shuts down, wait for a request only until there has been none for a moment.
 
-        Who has just connected is about to send it, and cannot know of the shutdown. Where other
-        processes go on serving the port, it is they who would have answered.
+        Who has just connected, or has just been answered, may have one on its way, and cannot know
+        of the shutdown. On a connection that has been quiet for longer, take what is there already.
         """
-        if self._first:
-            self._serving.deadlines.note(self, min(self.deadline, trio.current_time() + FIRST_REQUEST))
+        until = self._quiet_since + QUIET
+        if until > trio.current_time():
+            self._serving.deadlines.note(self, min(self.deadline, until))
         else:
             self.transport.interrupt()
 
     def _note_deadline(self) -> None:
         """Time the wait: for a head from its begin, for the next one from now."""
         limits = self._handlers.limits
+        now = trio.current_time()
         begun = self._first or self._http.has_bytes
         seconds = limits.header_timeout if begun else limits.keep_alive_timeout
-        deadline = math.inf if seconds is None else trio.current_time() + seconds
+        deadline = math.inf if seconds is None else now + seconds
         if begun:
             deadline = self._head_deadline = min(self._head_deadline, deadline)
+        self._quiet_since = now
         self._serving.deadlines.note(self, deadline)
 
     async def _leave(self) -> None:

@@ -314,8 +314,9 @@ class Server:
 
         Connections that are queued on the listeners are still accepted, then the listeners close.
         Requests in progress, and those that have arrived, get their responses, which say
-        `Connection: close`; idle connections close, new ones if no request comes within a second.
-        `shutting_down` is set, and the scopes of `cancel_on_shutdown` are cancelled.
+        `Connection: close`; idle connections close, as soon as no request has come on them for a
+        second: who was answered just now may have the next one on its way. `shutting_down` is set,
+        and the scopes of `cancel_on_shutdown` are cancelled.
 
         Args:
           grace: after so many seconds, what is left is cancelled. A later call can only shorten it.
