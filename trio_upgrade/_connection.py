@@ -250,13 +250,9 @@ class Connection:
         """As the server shuts down, wait for a request only until there has been none for a moment.
 
         Who has just connected, or has just been answered, may have one on its way, and cannot know
-        of the shutdown. On a connection that has been quiet for longer, take what is there already.
+        of the shutdown. On a connection that has been quiet for longer, what is there is still taken.
         """
-        until = self._quiet_since + QUIET
-        if until > trio.current_time():
-            self._serving.deadlines.note(self, min(self.deadline, until))
-        else:
-            self.transport.interrupt()
+        self._serving.deadlines.note(self, min(self.deadline, self._quiet_since + QUIET))
 
     def _note_deadline(self) -> None:
         """Time the wait: for a head from its begin, for the next one from now."""
