@@ -21,7 +21,7 @@ from .connections import PATIENCE, Replies, close, connect, open_upgraded, switc
 from .meter import Meter, Sample
 from .wire import VARIETY, Wrong, check_body, client_frame, get, payloads, server_frame
 
-__all__ = ["Broadcast", "Bulk", "Echo", "Get", "Handshake", "Load", "measure"]
+__all__ = ["Broadcast", "Bulk", "Echo", "Get", "Handshake", "Load", "Sockets", "difference", "measure"]
 
 MOST = 5_000_000  # operations of one measurement
 SETTLE = 0.5  # seconds until a server knows everybody it has sent a 101

@@ -18,7 +18,7 @@ from typing import IO
 from .connections import HOST
 from .wire import Wrong
 
-__all__ = ["TOP", "Running", "launch"]
+__all__ = ["TOP", "Running", "free_port", "launch", "processor_time"]
 
 START = 20  # seconds in which a server must answer
 PORTS = (20_000, 30_000)
@@ -56,20 +56,14 @@ class Running:
 
     def clock(self) -> float:
         """Seconds of processor time that it has taken so far."""
-        if sys.platform == "linux":
-            return time.clock_gettime(~self._process.pid << 3 | 2)  # what clock_getcpuclockid(3) computes
-        return _seconds(self._ask_ps("time"))
+        return processor_time(self._process.pid)
 
     def resident(self) -> int:
         """Bytes of memory that it has in use."""
         if sys.platform == "linux":
             statm = Path(f"/proc/{self._process.pid}/statm").read_text()
             return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return int(self._ask_ps("rss")) * 1024
-
-    def _ask_ps(self, column: str) -> str:
-        command = ["ps", "-o", f"{column}=", "-p", str(self._process.pid)]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return int(_ask_ps("rss", self._process.pid)) * 1024
 
     @contextmanager
     def killed_after(self, seconds: float) -> Iterator[None]:
@@ -81,6 +75,18 @@ class Running:
             yield
         finally:
             timer.cancel()
+
+
+def processor_time(pid: int) -> float:
+    """Seconds that a process has taken so far."""
+    if sys.platform == "linux":
+        return time.clock_gettime(~pid << 3 | 2)  # what clock_getcpuclockid(3) computes
+    return _seconds(_ask_ps("time", pid))
+
+
+def _ask_ps(column: str, pid: int) -> str:
+    command = ["ps", "-o", f"{column}=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
 
 def _seconds(time_used: str) -> float:
@@ -103,7 +109,7 @@ def launch(program: Sequence[str], processor: int | None = None) -> Iterator[Run
     Raises:
       Wrong: it ended by itself, or does not answer.
     """
-    port = _free_port()
+    port = free_port()
     place = [] if processor is None else ["--processor", str(processor)]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
@@ -125,7 +131,7 @@ def launch(program: Sequence[str], processor: int | None = None) -> Iterator[Run
             process.communicate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port below those that the system gives to clients: one of ours might have it before the server has."""
     while True:
         port = random.randrange(*PORTS)
