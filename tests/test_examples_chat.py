@@ -195,7 +195,7 @@ async def test_the_same_tab_takes_its_own_place(here: Chat) -> None:
 
 
 async def test_a_full_room_says_so(here: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "PEOPLE", 1)
+    monkeypatch.setattr(store, "PEOPLE", 1)
     async with here.visitor("Ann"), here.person() as ben:
         await ben.enter("Ben")
         assert await ben.closing() == (connection.FULL, "This room is full.")

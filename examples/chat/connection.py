@@ -3,7 +3,8 @@
 The browser sends `{"type": "enter", "name", "room", "last", "session"}` once. Then it says
 something with `{"type": "say", "uid", "text"}`, and finds out whether anybody is there with
 `{"type": "beat"}`, which is answered likewise. It gets `welcome` (who it is, who is there, what was
-said), `message`, `joined`, `left`, and `notice` about what it cannot say.
+said), `message`, `joined`, `left`, `notice` about what it cannot say (or not yet), and `away` and `back`
+when the store is.
 """
 
 import json
@@ -16,7 +17,8 @@ import trio
 from trio_upgrade import websocket
 
 from .limits import Allowance, Allowances
-from .rooms import Full, NameTaken, Person, Room, Rooms
+from .rooms import Person, Room, Rooms
+from .store import Away, Full, NameTaken, TakenOver
 from .words import MAX_NAME, clean_name, problem_with
 
 __all__ = ["MAX_FRAME_SIZE", "Doorkeeper"]
@@ -27,6 +29,7 @@ RATE, BURST = 2, 8  # frames of a connection: a second in the long run, and at o
 ADDRESS_RATE, ADDRESS_BURST = 10, 50  # frames of all connections from one address
 ENTER_RATE, ENTER_BURST = 2, 30  # new connections from one address
 STRIKES = 30  # frames in a row that were too many, until it is enough
+AWAY_WAIT = 3  # seconds until it is worth sending again what the store did not take
 
 # Close codes. Behind these, and behind 1008 and 1009, the page does not come back by itself.
 NAME_REFUSED = 4000
@@ -67,12 +70,16 @@ class Doorkeeper:
             async with self._rooms.enter(person, room_name, last) as room:
                 with person.leaving:
                     await self._listen(room, person)
-            if person.leaving.cancelled_caught:
-                raise Refused(TAKEN_OVER, "You came in from another tab.")
+            if person.leaving.cancelled_caught and person.why is not None:
+                raise person.why
         except trio.EndOfChannel:
             pass  # they left before they had come in
         except NameTaken:
             await ws.aclose(NAME_REFUSED, "Somebody in this room has that name.")
+        except TakenOver:
+            await ws.aclose(TAKEN_OVER, "You came in from another tab.")
+        except Away:
+            await ws.aclose(TRY_AGAIN_LATER, "The chat is away for a moment.")
         except Full as exc:
             await ws.aclose(FULL, str(exc))
         except Refused as exc:
@@ -105,7 +112,11 @@ async def answer(room: Room, person: Person, uid: str, text: str, wait: float) -
     elif problem := problem_with(text):
         person.tell(type="notice", code="unfit", text=problem, uid=uid)
     else:
-        await room.say(person, uid, text)
+        try:
+            await room.say(person, uid, text)
+        except Away:
+            notice = "This will be sent once the chat is back."
+            person.tell(type="notice", code="away", text=notice, uid=uid, wait=AWAY_WAIT)
 
 
 async def first_frame(ws: websocket.WebSocket[str]) -> str:
