@@ -90,7 +90,11 @@ class Program:
 
 @asynccontextmanager
 async def running(
-    *arguments: str, cwd: Path, env: Mapping[str, str] = ENVIRONMENT, pass_fds: Sequence[int] = ()
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] = ENVIRONMENT,
+    pass_fds: Sequence[int] = (),
+    patience: float = 30,
 ) -> AsyncIterator[Program]:
     """Python with these arguments, in a process that does not outlive the block."""
     process = await trio.lowlevel.open_process(
@@ -105,7 +109,7 @@ async def running(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(program.read)
         try:
-            with trio.fail_after(30):
+            with trio.fail_after(patience):
                 yield program
                 await process.wait()
         except BaseException:

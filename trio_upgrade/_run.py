@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(
-    server: Server,
+    server: Server | AbstractAsyncContextManager[Server],
     port: int = 8000,
     *,
     host: str | None = "127.0.0.1",
@@ -34,7 +34,8 @@ def run(
     The first SIGINT or SIGTERM shuts down gracefully, a second one at once.
 
     Args:
-      server: what to serve.
+      server: what to serve, or an async context manager that gives it: what must run around the
+        server is opened before the first connection, and closed after the last.
       port: 0 lets the kernel choose one.
       host: the address to listen on; None listens everywhere.
       ssl_context: serves TLS with it.
@@ -46,8 +47,9 @@ def run(
       OSError: the port is taken, or the address is not this machine's.
       TypeError, ValueError: an argument is none of its kind.
     """
-    if not isinstance(server, Server):
+    if not isinstance(server, Server | AbstractAsyncContextManager):
         raise TypeError(f"run takes a trio_upgrade.Server, not {server!r}: run(Server(on_request))?")
+    opened = contextlib.nullcontext(server) if isinstance(server, Server) else server
     announcer = Announcer("https" if ssl_context else "http", on_listening)
 
     async def serve(server: Server) -> None:
@@ -56,7 +58,7 @@ def run(
         else:
             await server.serve_ssl_over_tcp(port, ssl_context, host=host, task_status=announcer)
 
-    run_to_the_end(serve_until_signalled, contextlib.nullcontext(server), serve, grace)
+    run_to_the_end(serve_until_signalled, opened, serve, grace)
 
 
 async def serve_until_signalled(

@@ -1,13 +1,15 @@
 """A chat for the browser: a page and its WebSockets, on one server and one port.
 
     python -m examples.chat
+    python -m examples.chat --redis redis://localhost:6379
 
 `pages` has what the browser loads, `connection` what one person may send, `limits` how much, `words`
-what may be a name or a message, `rooms` who is where, and `store` what was said. This module puts
-them together.
+what may be a name or a message, `rooms` who is where, `store` what was said, in this process's
+memory, and `redis` the same for several processes, on as many machines. This module puts them together.
 """
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 
 from trio_upgrade import Request, Server, websocket
@@ -33,14 +35,42 @@ def make_server(store: Store | None = None) -> Server:
 
 
 @contextlib.asynccontextmanager
-async def chat() -> AsyncIterator[Server]:
-    """A chat, with whatever must run around its server.
+async def chat(redis: str | None = None) -> AsyncIterator[Server]:
+    """A chat, with whatever runs around its server.
 
-    This is for a program that runs Trio already, and the place to open a database.
-    `python -m examples.chat` does without: `trio_upgrade.run` starts Trio itself, with a server that
-    was made before, and a store in memory needs nothing around it.
+    Args:
+      redis: the URL of the Redis that it shares with others; by default it is alone.
+
+    Raises:
+      SystemExit: the URL is none, or coredis is not installed.
     """
-    yield make_server()
+    if redis is None:
+        yield make_server()
+        return
+    try:
+        from .redis import open_redis_store
+    except ImportError as exc:
+        raise SystemExit(f"chat: Redis needs the package coredis ({exc}): pip install coredis") from exc
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            store = await stack.enter_async_context(open_redis_store(redis))
+        except ValueError as exc:
+            raise SystemExit(f"chat: {exc}") from None
+        yield make_server(store)
 
 
-server = make_server()
+@contextlib.asynccontextmanager
+async def server() -> AsyncIterator[Server]:
+    """The chat for `python -m trio_upgrade` and gunicorn: over the Redis of CHAT_REDIS_URL, if that is set.
+
+    Raises:
+      SystemExit: there are several processes and no Redis, and each would have rooms of its own.
+    """
+    redis = os.environ.get("CHAT_REDIS_URL")
+    is_worker = os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
+    if redis is None and is_worker and int(os.environ.get("WEB_CONCURRENCY", "1")) > 1:
+        raise SystemExit(
+            "chat: several workers share their rooms through Redis only: set CHAT_REDIS_URL, or use one worker"
+        )
+    async with chat(redis) as opened:
+        yield opened

@@ -127,10 +127,21 @@ const handlers = {
     side.leave(id);
   },
 
+  // What the server keeps the messages in cannot be reached for now. What is typed waits in the outbox.
+  away() {
+    showState("away");
+  },
+
+  back() {
+    showState("connected");
+    clearTimeout(resendTimer);
+    sendNext();
+  },
+
   notice({ code, text, uid, wait }) {
     if (uid !== underWay) return;
     setUnderWay(null);
-    if (code === "too-fast") {
+    if (code === "too-fast" || code === "away") {
       notice(text);
       resendTimer = setTimeout(sendNext, wait * 1000 + 100);
       return;

@@ -2,7 +2,12 @@
 
 import { $ } from "/dom.js";
 
-const TEXTS = { connecting: "Connecting…", connected: "Connected", waiting: "No connection" };
+const TEXTS = {
+  connecting: "Connecting…",
+  connected: "Connected",
+  waiting: "No connection",
+  away: "The chat is away for a moment",
+};
 
 let countdown = null;
 

