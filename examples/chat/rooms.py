@@ -11,7 +11,7 @@ import trio
 
 from trio_upgrade import websocket
 
-from .store import Away, Full, Message, Store, Visitor, order
+from .store import Audience, Away, Full, Message, Store, Visitor, order
 
 __all__ = ["Person", "Room", "Rooms"]
 
@@ -135,7 +135,7 @@ def public(somebody: str, name: str) -> dict[str, str]:
     return {"id": somebody, "name": name}
 
 
-class Rooms:
+class Rooms(Audience):
     """The rooms in which somebody is, as the audience of a store."""
 
     def __init__(self, store: Store) -> None:
@@ -168,7 +168,7 @@ class Rooms:
             if not room.visits:
                 del self._rooms[name]
 
-    # ---- what the store tells
+    # ---- what the store tells, as an audience
 
     def hear(self, room: str, message: Message) -> None:
         if found := self._rooms.get(room):

@@ -81,42 +81,36 @@ class Visitor:
         return self.name.casefold()
 
 
-class Audience(Protocol):
-    """Who hears of what happens in a store. Nothing here may block or raise."""
+class Audience:
+    """Who hears of what happens in a store: here nobody. Nothing of it may block or raise."""
 
     def hear(self, room: str, message: Message) -> None:
         """Something was said. A room hears everything once, in the order of the ids."""
-        ...
 
     def see(self, room: str, version: int, people: Mapping[str, str]) -> None:
         """These are the people in a room: their names by their ids. What has a lower version is older."""
-        ...
 
     def expel(self, room: str, visitor: Visitor, why: Exception) -> None:
         """Somebody who had entered has lost their place."""
-        ...
 
     def away(self) -> None:
         """The store cannot be reached for now."""
-        ...
 
     def back(self) -> None:
         """It can be reached again."""
-        ...
 
     def lost(self) -> None:
         """Something may have been said that nobody here heard: all should enter again."""
-        ...
 
 
 class Store(Protocol):
     """Keeps what was said in the rooms, and who is there.
 
     Attributes:
-      audience: hears of it, if anybody does.
+      audience: hears of it.
     """
 
-    audience: Audience | None
+    audience: Audience
 
     async def append(self, room: str, sender: str, uid: str, name: str, text: str) -> tuple[Message, bool]:
         """Keep a message, which the audience will hear; where its sender has sent this uid before, give what
@@ -158,7 +152,7 @@ class MemoryStore:
     """
 
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
-        self.audience: Audience | None = None
+        self.audience = Audience()
         self._clock = clock
         self._run = secrets.randbelow(10**12)  # tells this store's ids from those of the process before
         self._count = 0
@@ -179,8 +173,7 @@ class MemoryStore:
         self._rooms.move_to_end(room)
         while len(self._rooms) > ROOMS or self._size > TOTAL_SIZE:
             self._size -= self._rooms.popitem(last=False)[1].size
-        if self.audience:
-            self.audience.hear(room, message)
+        self.audience.hear(room, message)
         return message, True
 
     async def since(self, room: str, last: str) -> tuple[list[Message], bool]:
@@ -203,7 +196,7 @@ class MemoryStore:
             raise Full("This room is full.")
         before = visitors.get(visitor.id)
         self._visitors.setdefault(room, visitors)[visitor.id] = visitor
-        if before is not None and self.audience:
+        if before is not None:
             self.audience.expel(room, before, TakenOver())
         self._show(room)
 
@@ -218,8 +211,7 @@ class MemoryStore:
     def _show(self, room: str) -> None:
         self._version += 1
         people = {visitor.id: visitor.name for visitor in self._visitors[room].values()}
-        if self.audience:
-            self.audience.see(room, self._version, people)
+        self.audience.see(room, self._version, people)
 
 
 class History:
