@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-
-import trio
 
 __all__ = ["RedisServer", "redis_server"]
 
@@ -36,23 +36,24 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Start it, with what it has written before, and wait until it answers."""
         options = {"port": self.port, "dir": self._directory, "bind": "127.0.0.1", "save": "", "daemonize": "no"}
         options |= {"appendonly": "yes", "appendfsync": "always"}
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self._process = subprocess.Popen([executable(), *arguments], stdout=subprocess.DEVNULL)
+        self._wait()
 
-    async def ready(self) -> None:
+    def _wait(self) -> None:
         """Wait until it answers."""
-        with trio.fail_after(20):
-            while True:
-                try:
-                    async with await trio.open_tcp_stream("127.0.0.1", self.port) as stream:
-                        await stream.send_all(b"PING\r\n")
-                        if await stream.receive_some() == b"+PONG\r\n":
-                            return
-                except OSError:
-                    pass
-                await trio.sleep(0.02)
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(ConnectionError):
+                with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
+                    client.sendall(b"PING\r\n")
+                    if client.recv(100) == b"+PONG\r\n":
+                        return
+            assert time.monotonic() < deadline, "Redis does not start"
+            time.sleep(0.02)
 
     def send_signal(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +20,10 @@ import trio
 from playwright.sync_api import Browser, Dialog, Error, Locator, Page, WebSocketRoute, expect, sync_playwright
 from websockets.sync.client import connect
 
-from examples.chat import connection, limits, make_server, rooms
+from examples.chat import connection, limits, make_server, store
 from examples.chat.store import MemoryStore
+
+from .redis_support import RedisServer, redis_server
 
 pytestmark = pytest.mark.once
 
@@ -63,8 +66,8 @@ class Running:
 class Process:
     """A chat in a process of its own, as somebody starts it."""
 
-    def __init__(self, port: int = 0) -> None:
-        command = [sys.executable, "-m", "examples.chat", "--port", str(port)]
+    def __init__(self, port: int = 0, *options: str) -> None:
+        command = [sys.executable, "-m", "examples.chat", "--port", str(port), *options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         address = re.search(r"http://127.0.0.1:(\d+)", self._process.stdout.readline())
@@ -76,7 +79,9 @@ class Process:
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.communicate(timeout=20)
+        self._process.wait(timeout=20)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 @pytest.fixture
@@ -525,6 +530,67 @@ def test_a_killed_server_loses_and_doubles_nothing(person: Callable[..., Person]
         again.kill()
 
 
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with redis_server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def node(redis: RedisServer) -> Iterator[Callable[..., Process]]:
+    """Starts processes of the chat that share a Redis."""
+    nodes: list[Process] = []
+
+    def start(port: int = 0) -> Process:
+        nodes.append(Process(port, "--redis", redis.url))
+        return nodes[-1]
+
+    yield start
+    for process in nodes:
+        process.kill()
+
+
+def test_pages_on_two_nodes_go_on_when_one_is_killed(
+    person: Callable[..., Person], node: Callable[..., Process]
+) -> None:
+    one, two = node(), node()
+    ann, ben = person("Ann", url=one.url), person("Ben", url=two.url)
+    ann.say("hello")
+    ben.sees("hello")
+    ben.say("hello Ann")
+    ann.sees("hello", "hello Ann")
+    expect(ann.people).to_have_text(["Ann", "Ben"])
+    one.kill()
+    expect(ann.page.get_by_role("status").first).to_contain_text("No connection")
+    ann.say("are you there?")
+    ben.say("where have you gone?")
+    ben.sees("hello", "hello Ann", "where have you gone?")
+    node(one.port)  # another one, that was never told what was said
+    ann.comes_back()
+    for somebody in (ann, ben):
+        somebody.sees("hello", "hello Ann", "where have you gone?", "are you there?")
+        expect(somebody.people).to_have_text(["Ann", "Ben"])
+
+
+def test_a_page_keeps_what_was_typed_while_redis_is_away(
+    person: Callable[..., Person], node: Callable[..., Process], redis: RedisServer
+) -> None:
+    one, two = node(), node()
+    ann, ben = person("Ann", url=one.url), person("Ben", url=two.url)
+    ann.say("before")
+    ben.sees("before")
+    redis.stop()
+    status = ann.page.get_by_role("status").first
+    expect(status).to_have_text("The chat is away for a moment")
+    ann.say("first")
+    ann.say("second")
+    expect(ann.pending).to_have_count(2)
+    redis.start()
+    ann.is_in()
+    for somebody in (ann, ben):
+        somebody.sees("before", "first", "second")
+
+
 def test_a_silent_server_is_noticed(person: Callable[..., Person], process: Process) -> None:
     ann = person(url=process.url, own=True)
     ann.page.clock.install()
@@ -580,7 +646,7 @@ def test_a_page_that_is_offline_says_so_at_once(person: Callable[..., Person]) -
 
 
 def test_a_full_room_says_so_at_the_door(person: Callable[..., Person], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "PEOPLE", 0)
+    monkeypatch.setattr(store, "PEOPLE", 0)
     ann = person()
     ann.enter("Ann")
     expect(ann.alert).to_have_text("This room is full.")

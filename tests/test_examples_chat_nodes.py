@@ -59,7 +59,6 @@ class Node:
 @contextlib.asynccontextmanager
 async def a_node(redis: RedisServer) -> AsyncIterator[Node]:
     """A node that is connected to Redis."""
-    await redis.ready()
     async with running("-m", "tests.chat_node", "0", redis.url, cwd=ROOT, patience=TIMEOUT) as program:
         found = (await program.prints(r"^Serving on http://127\.0\.0\.1:(\d+) "))[0]
         node = Node(program, int(found[1]))
