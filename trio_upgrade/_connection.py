@@ -466,6 +466,8 @@ class Connection:
             handled, others = (exc, None) if isinstance(exc, Exception) else (None, exc)
         if handled is not None:
             peers = all(self._is_peers(leaf, ConnectionBroken) for leaf in flatten(handled))
+            if not peers:
+                self._serving.counters.handler_errors += 1
             level = logging.DEBUG if peers else logging.ERROR
             logger.log(level, "%r: the handler raised", request, exc_info=handled)
         return others

@@ -24,6 +24,9 @@ class Statistics:
       requests: requests whose head has arrived, upgrade requests included.
       upgrades: requests that were given to an upgrade or connect handler.
       bytes_received, bytes_sent: of all connections; over TLS, what is inside of it.
+      handler_errors: handlers that raised, other than by a fault of their client.
+      broadcasts: calls of `websocket.broadcast`; one to WebSockets of several servers counts for one of them.
+      slow_readers: WebSockets that `websocket.broadcast` has closed, since their send buffer was full.
     """
 
     open: int
@@ -36,6 +39,9 @@ class Statistics:
     upgrades: int
     bytes_received: int
     bytes_sent: int
+    handler_errors: int
+    broadcasts: int
+    slow_readers: int
 
 
 class _Transport(Protocol):
@@ -54,7 +60,17 @@ class _Connection(Protocol):
 class Counters:
     """What is counted while a server runs."""
 
-    __slots__ = ("bytes_received", "bytes_sent", "connections", "refused", "requests", "upgrades")
+    __slots__ = (
+        "broadcasts",
+        "bytes_received",
+        "bytes_sent",
+        "connections",
+        "handler_errors",
+        "refused",
+        "requests",
+        "slow_readers",
+        "upgrades",
+    )
 
     def __init__(self) -> None:
         self.connections = 0
@@ -63,6 +79,9 @@ class Counters:
         self.upgrades = 0
         self.bytes_received = 0  # of connections that are over
         self.bytes_sent = 0
+        self.handler_errors = 0
+        self.broadcasts = 0
+        self.slow_readers = 0
 
     def add_bytes(self, transport: _Transport) -> None:
         """Count what went through a connection that is over."""
@@ -85,4 +104,7 @@ class Counters:
             upgrades=self.upgrades,
             bytes_received=self.bytes_received + sum(c.transport.bytes_received for c in running),
             bytes_sent=self.bytes_sent + sum(c.transport.bytes_sent for c in running),
+            handler_errors=self.handler_errors,
+            broadcasts=self.broadcasts,
+            slow_readers=self.slow_readers,
         )

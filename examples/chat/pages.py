@@ -1,10 +1,17 @@
-"""What the browser loads: the page, its style and its script, from memory."""
+"""What the browser loads: the page, its style and its script, from memory; and what an operator asks for.
+
+`/healthz` says whether this process takes connections, and `/metrics` has its figures for Prometheus,
+who may ask from this machine and from the networks in CHAT_METRICS_FROM, which are separated by spaces.
+"""
 
 import hashlib
+import os
+from collections.abc import Callable
 from importlib import resources
 from typing import NamedTuple
 
 from trio_upgrade import Request, Response
+from trio_upgrade.prometheus import LOCAL, Metrics
 
 __all__ = ["CHAT_PATH", "on_request"]
 
@@ -61,14 +68,34 @@ def load() -> dict[str, Page]:
 
 PAGES = load()
 
+metrics = Metrics([*LOCAL, *os.environ.get("CHAT_METRICS_FROM", "").split()])
+
+
+def health(request: Request) -> Response:
+    """Whether to send people here.
+
+    It asks for nothing that all nodes share: were they all called ill at once, nobody would be left to
+    tell people what is wrong.
+    """
+    headers = [("Cache-Control", "no-store")]
+    if request.server.shutting_down.is_set():
+        return Response(503, "shutting down\n", headers)
+    return Response(200, "ok\n", headers)
+
+
+OPERATORS: dict[str, Callable[[Request], Response]] = {"/healthz": health, "/metrics": metrics}
+
 
 async def on_request(request: Request) -> Response:
     """Answer whatever is not the chat's WebSocket."""
-    page = PAGES.get(request.path)
-    if page is None:
-        if request.path == CHAT_PATH:
+    path = request.path
+    if path not in PAGES and path not in OPERATORS:
+        if path == CHAT_PATH:
             return Response(426, "This is the chat's WebSocket.\n", [*HEADERS, ("Upgrade", "websocket")])
         return Response(404, "There is no such page.\n", HEADERS)
     if request.method not in ("GET", "HEAD"):
         return Response(405, "This page can only be read.\n", [*HEADERS, ("Allow", "GET, HEAD")])
+    if path in OPERATORS:
+        return OPERATORS[path](request)
+    page = PAGES[path]
     return page.unchanged if page.tag in request.headers.get_list("if-none-match") else page.whole

@@ -24,6 +24,10 @@ def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes | byte
       TypeError: the message is neither str nor bytes.
     """
     frame = encode_message(message)
+    connection = None
     for connection in connections:
         if not connection.put_frame(frame):
+            connection.request.server._counters.slow_readers += 1
             connection.close_soon(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
+    if connection is not None:
+        connection.request.server._counters.broadcasts += 1
