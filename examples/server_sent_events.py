@@ -78,7 +78,7 @@ def make_server() -> Server:
             case (("GET" | "HEAD"), "/"):
                 return Response(200, PAGE, content_type="text/html; charset=utf-8")
             case (("GET" | "HEAD"), "/events"):
-                headers = {"Cache-Control": "no-store"}
+                headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx is not to collect events
                 return Response(200, follow(counter, request.server), headers, content_type="text/event-stream")
             case "POST", "/more":
                 counter.raise_by_one()

@@ -98,4 +98,9 @@ async def on_request(request: Request) -> Response:
     if path in OPERATORS:
         return OPERATORS[path](request)
     page = PAGES[path]
-    return page.unchanged if page.tag in request.headers.get_list("if-none-match") else page.whole
+    return page.unchanged if page.tag in tags(request.headers.get_list("if-none-match")) else page.whole
+
+
+def tags(values: list[str]) -> list[str]:
+    """The tags that a browser knows; a proxy that compresses has made them weak (RFC 9110 section 13.1.2)."""
+    return [tag.strip().removeprefix("W/") for value in values for tag in value.split(",")]
