@@ -21,10 +21,10 @@ from websockets.typing import Origin
 from trio_upgrade import Limits
 from trio_upgrade.websocket._options import Options
 
+from .chat_support import Person
 from .nginx_support import DEPLOY, NAME, Front, Node, nginx
 from .program_support import APPLICATION, ROOT
 from .support import Client, get, upgrade
-from .test_examples_chat import Person
 
 pytestmark = pytest.mark.once
 

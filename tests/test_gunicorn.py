@@ -286,6 +286,13 @@ async def test_an_application_may_refuse_to_run_in_several_processes(folder: Pat
         program.process.terminate()
 
 
+async def test_the_chat_runs_in_several_workers_only_with_redis(folder: Path) -> None:
+    async with gunicorn(folder, application="examples.chat:server", workers=2) as program:
+        printed = await program.ends()
+    assert len(re.findall("^chat: .* set CHAT_REDIS_URL", printed, re.MULTILINE)) == 1
+    assert program.process.returncode != 0
+
+
 async def test_what_cannot_be_opened_ends_gunicorn(folder: Path) -> None:
     (folder / "broken.py").write_text("async def server():\n    raise LookupError('no database')\n")
     async with gunicorn(folder, application="broken:server", workers=1) as program:
