@@ -242,14 +242,17 @@ class RedisStore:
     async def run(self) -> None:
         """Be connected to Redis, again and again, until cancelled."""
         delay: float = FIRST_DELAY
+        level = logging.WARNING
         while True:
             begun = trio.current_time()
             try:
                 async with self._connection() as client:
                     logger.info("connected to Redis at %s", self._place)
+                    level = logging.WARNING
                     await self._work(client)
             except* (*FAILURES, Away) as group:
-                logger.warning("Redis at %s is away: %s; trying again", self._place, leaf(group))
+                logger.log(level, "Redis at %s is away: %s; trying again", self._place, leaf(group))
+            level = logging.DEBUG  # it was said, until there is something new
             self.audience.away()
             delay = FIRST_DELAY if trio.current_time() - begun > STABLE else min(LONGEST_DELAY, delay * 2)
             await trio.sleep(delay * random.uniform(0.5, 1))
