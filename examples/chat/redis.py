@@ -24,6 +24,7 @@ import trio
 from coredis import Redis
 from coredis.exceptions import RedisError
 from coredis.response.types import StreamEntry
+from coredis.retry import NoRetryPolicy
 
 from .scripts import APPEND, MEET
 from .store import HISTORY, HISTORY_SIZE, PEOPLE, Audience, Away, Full, Message, NameTaken, TakenOver, Visitor, order
@@ -259,7 +260,10 @@ class RedisStore:
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator["Redis[str]"]:
-        async with Redis.from_url(self._url, decode_responses=True, connect_timeout=TIMEOUT) as client:
+        once = NoRetryPolicy()  # trying again is done here
+        async with Redis.from_url(
+            self._url, decode_responses=True, connect_timeout=TIMEOUT, retry_policy=once
+        ) as client:
             with trio.fail_after(TIMEOUT):
                 for script in (APPEND, MEET):
                     await client.script_load(script)
