@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import socketserver
 import threading
@@ -11,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks import workers
 from benchmarks.speed import table
 from benchmarks.speed.connections import open_upgraded
 from benchmarks.speed.figures import Quartiles, Result, quartiles, ratios, reference_among
@@ -256,3 +258,15 @@ def test_the_guard_compares_processor_time(cost: float, kept: bool, capsys: pyte
     floor = result_of(FLOOR, Sample(100, 1.0, generator=0.1, server=2.0))
     assert check(Promise("raw-64", "raw-64", 1.1), [ours, floor]) is kept
     assert capsys.readouterr().out.startswith("kept" if kept else "BROKEN")
+
+
+@pytest.mark.once
+def test_two_workers_are_measured_beside_one(capsys: pytest.CaptureFixture[str]) -> None:
+    workers.compare(16, 1, 0.1)
+    workers.show_spread(2)
+    printed = capsys.readouterr().out
+    assert re.search(r"^rate, two over one: \d\.\d\d ", printed, re.MULTILINE)
+    spreads = [
+        [int(part) for part in found.split(", ")] for found in re.findall(r"once: \[(.*)\]$", printed, re.MULTILINE)
+    ]
+    assert [(len(spread), sum(spread)) for spread in spreads] == [(2, workers.SPREAD)] * 4
