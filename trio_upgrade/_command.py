@@ -9,6 +9,8 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import trio
+
 from ._application import Application, ApplicationError, load
 from ._inherited import inherited_listener, systemd_descriptors
 from ._options import PROG, Options, parse
@@ -43,16 +45,31 @@ def serve(options: Options) -> None:
     Raises:
       ApplicationError, Failure: the application is none, or it cannot be served.
     """
-    descriptors = [] if options.fd is None else [options.fd]
-    if not options.tcp and options.unix is None and options.fd is None:
-        descriptors = list(systemd_descriptors(os.environ))
+    inherited = inherit(options)
     context = load_certificate(options.certfile, options.keyfile) if options.certfile is not None else None
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # where `python -m` looks
     application = load(options.application)
     configure_logging(options.log_level, options.access_log)
-    listen = Listening(options, descriptors, context)
+    listen = Listening(options, inherited, context)
     run_to_the_end(serve_until_signalled, opened(application, options.trusted_proxy), listen, options.grace)
+
+
+def inherit(options: Options) -> list[trio.SocketListener]:
+    """The listeners that another process has opened, before anything here takes a missing one's number.
+
+    Raises:
+      Failure: a descriptor is none of a listening socket.
+    """
+    if options.tcp or options.unix is not None:
+        return []
+    listeners = []
+    for number in systemd_descriptors(os.environ) if options.fd is None else [options.fd]:
+        try:
+            listeners.append(inherited_listener(number))
+        except OSError as exc:
+            raise Failure(f"cannot listen on file descriptor {number}: {exc.strerror}") from exc
+    return listeners
 
 
 @asynccontextmanager
@@ -67,9 +84,11 @@ async def opened(application: Application, trusted_proxies: list[str] | None) ->
 class Listening:
     """Serves where the options say."""
 
-    def __init__(self, options: Options, descriptors: Sequence[int], ssl_context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, options: Options, inherited: Sequence[trio.SocketListener], ssl_context: ssl.SSLContext | None
+    ) -> None:
         self._options = options
-        self._descriptors = descriptors
+        self._inherited = inherited
         self._ssl_context = ssl_context
         self._announcer = Announcer("https" if ssl_context else "http")
 
@@ -84,9 +103,8 @@ class Listening:
     async def _serve(self, server: Server) -> None:
         options, ssl_context, announcer = self._options, self._ssl_context, self._announcer
         port, host = options.tcp_port, options.tcp_host
-        if self._descriptors:
-            listeners = [inherited_listener(number) for number in self._descriptors]
-            await server.serve_listeners(listeners, ssl_context=ssl_context, task_status=announcer)
+        if self._inherited:
+            await server.serve_listeners(self._inherited, ssl_context=ssl_context, task_status=announcer)
         elif options.unix is not None:
             await server.serve_unix(options.unix, task_status=announcer)
         elif ssl_context is not None:
@@ -96,8 +114,6 @@ class Listening:
 
     @property
     def _place(self) -> str:
-        if self._descriptors:
-            return f"file descriptor {', '.join(map(str, self._descriptors))}"
         if self._options.unix is not None:
             return str(self._options.unix)
         return f"{self._options.tcp_host or 'every address'}, port {self._options.tcp_port}"
@@ -116,8 +132,11 @@ def load_certificate(certfile: str, keyfile: str | None) -> ssl.SSLContext:
                 pass  # for an error that names the file
         context.load_cert_chain(certfile, keyfile)
     except ssl.SSLError as exc:
-        files = certfile if keyfile is None else f"{certfile} and {keyfile}"
-        raise Failure(f"no certificate with its private key in {files}: {exc.reason or exc}") from exc
+        if keyfile is None:
+            raise Failure(
+                f"{certfile} holds no certificate with its private key (--keyfile names another file)"
+            ) from exc
+        raise Failure(f"{certfile} and {keyfile} hold no certificate and its private key") from exc
     except OSError as exc:
         raise Failure(f"cannot read the certificate: {exc.strerror}: {exc.filename}") from exc
     return context

@@ -17,27 +17,24 @@ FIRST = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 def systemd_descriptors(environ: MutableMapping[str, str]) -> range:
     """The descriptors that systemd has passed to this process; none where it was not activated by a socket.
 
-    As sd_listen_fds(3) asks, they are meant for this process alone: the variables are removed, and
-    processes that it starts do not inherit the sockets.
+    They are meant for this process alone: as by sd_listen_fds(3), the variables are removed.
     """
     values = [environ.get(name, "") for name in ("LISTEN_PID", "LISTEN_FDS")]
     if not all(value.isdecimal() for value in values) or int(values[0]) != os.getpid():
         return range(0)
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         environ.pop(name, None)
-    descriptors = range(FIRST, FIRST + int(values[1]))
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, False)
-    return descriptors
+    return range(FIRST, FIRST + int(values[1]))
 
 
 def inherited_listener(descriptor: int) -> trio.SocketListener:
-    """A listener on a socket that listens already. It owns the descriptor.
+    """A listener on a socket that listens already. It owns the descriptor, which processes started here do not inherit.
 
     Raises:
       OSError: there is no such descriptor, or it is no listening stream socket.
     """
     socket = stdlib_socket.socket(fileno=descriptor)
+    socket.set_inheritable(False)
     try:
         return trio.SocketListener(trio.socket.from_stdlib_socket(socket))
     except ValueError as exc:
