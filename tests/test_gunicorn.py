@@ -193,6 +193,33 @@ async def test_sigint_ends_at_once(folder: Path) -> None:
         assert "closed" in await program.ends()
 
 
+async def test_a_worker_that_ends_already_is_not_interrupted(folder: Path) -> None:
+    (folder / "exiting.py").write_text(
+        APPLICATION
+        + """
+import atexit, pathlib, time
+
+@atexit.register
+def end():
+    print("ending")
+    for _ in range(1000):
+        if pathlib.Path("end").exists():
+            return print("ended")
+        time.sleep(0.01)
+"""
+    )
+    async with gunicorn(folder, application="exiting:server", workers=1) as program:
+        await ask(program)
+        (pid,) = await workers(program, 1)
+        program.process.send_signal(signal.SIGINT)
+        await program.prints("^ending$")
+        os.kill(pid, signal.SIGQUIT)
+        (folder / "end").touch()
+        printed = await program.ends()
+    assert "ended" in printed
+    assert "SystemExit" not in printed
+
+
 async def test_a_worker_leaves_after_max_requests(folder: Path) -> None:
     async with gunicorn(folder, "--max-requests", "2", workers=1) as program:
         before = {(await ask(program)).split()[0] for _ in range(2)}

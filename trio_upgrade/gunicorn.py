@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -33,8 +34,10 @@ from ._server import Server
 
 __all__ = ["TrioWorker"]
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # that end a worker
 HEARTBEAT = 1.0  # seconds, at most, between the signs of life
 GRACE = 0.9  # of gunicorn's graceful_timeout: the rest is for closing the application, before gunicorn kills
+OTHERS = 5.0  # seconds that a worker with no application waits for gunicorn to end
 PROXIES = ["127.0.0.1", "::1"]  # gunicorn's forwarded_allow_ips, where nobody sets it
 EVERY_NETWORK = ["0.0.0.0/0", "::/0"]
 
@@ -83,8 +86,12 @@ class TrioWorker(Worker):
         """Serve, until gunicorn says otherwise."""
         self.booted = False  # an error before it listens is one that the next worker would have, too
         self._configure_logging()
-        with self._refusals_end_gunicorn():
-            run_to_the_end(self._serve_until_signalled)
+        try:
+            with self._refusals_end_gunicorn():
+                run_to_the_end(self._serve_until_signalled)
+        finally:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)  # it ends already; gunicorn may say so twice
 
     @contextmanager
     def _refusals_end_gunicorn(self) -> Iterator[None]:
@@ -99,12 +106,16 @@ class TrioWorker(Worker):
             raise self._refusal(exc.code) from exc
 
     def _refusal(self, why: str) -> BaseException:
-        """One worker for all: gunicorn stumbles over a second one that ends like this."""
-        spokesman = self.age % self.cfg.workers == 1 % self.cfg.workers  # the first of those started together
-        return AppImportError(why) if spokesman else SystemExit(0)
+        """What ends gunicorn with this line. One worker says it for all: gunicorn stumbles over a second one."""
+        if self.age % self.cfg.workers == 1 % self.cfg.workers:  # the first of those that were started together
+            return AppImportError(why)
+        until = time.monotonic() + OTHERS
+        while self.alive and time.monotonic() < until:
+            time.sleep(0.05)
+        return SystemExit(0)
 
     async def _serve_until_signalled(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
 
             async def watch(stop: Stop) -> None:
                 async with trio.open_nursery() as nursery:
