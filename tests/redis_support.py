@@ -38,7 +38,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it, with what it has written before, and wait until it answers."""
         options = {"port": self.port, "dir": self._directory, "bind": "127.0.0.1", "save": "", "daemonize": "no"}
-        options |= {"appendonly": "yes", "appendfsync": "always"}
+        options |= {"appendonly": "yes", "appendfsync": "everysec"}
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         self._process = subprocess.Popen([executable(), *arguments], stdout=subprocess.DEVNULL)
         self._wait()
