@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 logger = logging.getLogger("trio_upgrade")
 
+QUIET = 1.0  # seconds without a request, after which a shutdown closes a connection
+
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
@@ -53,9 +55,6 @@ class Handlers:
     on_connect: UpgradeHandler | None
     limits: Limits
     proxies: TrustedProxies
-
-
-QUIET = 1.0  # seconds without a request, after which a shutdown closes a connection
 
 
 class Serving(Protocol):

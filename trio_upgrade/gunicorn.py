@@ -8,6 +8,7 @@ async, or an async context manager, that gives one. It is opened in each worker.
 An application that cannot work in several processes may refuse: the environment variable
 `WEB_CONCURRENCY`, gunicorn's own name for it, is the number of workers when a worker imports and
 opens it. Raising `SystemExit("why")` there ends gunicorn with that line, as it ends the command line.
+(The number is that of gunicorn's configuration: a TTIN signal adds workers that it does not count.)
 """
 
 from __future__ import annotations
