@@ -267,16 +267,16 @@ async def test_a_unix_socket(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("application", "message"),
     [
-        ("app:nothing", "^the module app has no nothing$"),
-        ("app:trio", "^app:trio is no trio_upgrade.Server, but .*$"),
-        ("app:on_request", "^app:on_request takes arguments; .*$"),
+        ("app:nothing", "the module app has no nothing"),
+        ("app:trio", "app:trio is no trio_upgrade.Server, but "),
+        ("app:on_request", "app:on_request takes arguments; "),
     ],
 )
 async def test_what_is_no_application_ends_gunicorn(folder: Path, application: str, message: str) -> None:
     async with gunicorn(folder, application=application) as program:
         printed = await program.ends()
     assert "Traceback" not in printed
-    assert re.search(message, printed, re.MULTILINE)
+    assert printed.count(message) == 1
     assert "App failed to load." in printed
     assert program.process.returncode != 0
 
@@ -301,7 +301,7 @@ async def test_an_application_may_refuse_to_run_in_several_processes(folder: Pat
     (folder / "imported.py").write_text(f"{ALONE}\nrefuse_to_share()")
     async with gunicorn(folder, application=application, workers=4) as program:
         printed = await program.ends()
-    assert len(re.findall("^it works in one process only$", printed, re.MULTILINE)) == 1
+    assert printed.count("it works in one process only") == 1
     assert "App failed to load." in printed
     assert "Traceback" not in printed
     assert program.process.returncode != 0
