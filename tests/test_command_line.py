@@ -210,6 +210,15 @@ async def slow():
     assert program.process.returncode == 0
 
 
+async def test_ctrl_c_while_the_application_is_being_imported(folder: Path) -> None:
+    (folder / "slow.py").write_text("import time\nprint('importing')\ntime.sleep(1000)\n")
+    async with serving(folder, application="slow:server") as program:
+        await program.prints("^importing$")
+        program.process.send_signal(signal.SIGINT)
+        assert await program.ends() == "importing\n"
+    assert program.process.returncode == 130
+
+
 # ---- where
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ApplicationError, Failure) as exc:
         print(f"{PROG}: {exc}", file=sys.stderr)
         return 2 if isinstance(exc, ApplicationError) else 1
+    except KeyboardInterrupt:  # before it serves: while the application is imported
+        return 128 + signal.SIGINT
     return 0
 
 
@@ -98,7 +101,7 @@ class Listening:
         except OSError as exc:
             if self._announcer.done:
                 raise
-            raise Failure(f"cannot listen on {self._place}: {exc.strerror}") from exc
+            raise Failure(f"cannot listen on {self._place}: {exc.strerror or exc}") from exc
 
     async def _serve(self, server: Server) -> None:
         options, ssl_context, announcer = self._options, self._ssl_context, self._announcer

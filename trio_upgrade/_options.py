@@ -166,5 +166,5 @@ def proxy(text: str) -> str:
     try:
         TrustedProxies([text])
     except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{exc}, nor `unix`") from exc
+        raise argparse.ArgumentTypeError(f"{exc} (10.0.0.0/8 would be one; or say `unix`)") from exc
     return text
