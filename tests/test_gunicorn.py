@@ -315,7 +315,7 @@ async def test_an_application_may_refuse_to_run_in_several_processes(folder: Pat
 async def test_the_chat_runs_in_several_workers_only_with_redis(folder: Path) -> None:
     async with gunicorn(folder, application="examples.chat:server", workers=2) as program:
         printed = await program.ends()
-    assert len(re.findall("^chat: .* set CHAT_REDIS_URL", printed, re.MULTILINE)) == 1
+    assert printed.count("set CHAT_REDIS_URL, or use one worker") == 1
     assert program.process.returncode != 0
 
 
