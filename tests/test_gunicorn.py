@@ -326,3 +326,12 @@ async def test_what_cannot_be_opened_ends_gunicorn(folder: Path) -> None:
     assert "LookupError: no database" in printed
     assert "Worker failed to boot." in printed
     assert program.process.returncode != 0
+
+
+async def test_a_worker_that_is_stuck_opening_its_application_is_caught(folder: Path) -> None:
+    (folder / "stuck.py").write_text("import time\n\ndef server():\n    time.sleep(1000)\n")
+    arguments = ["--timeout", "1", "--graceful-timeout", "1"]
+    async with gunicorn(folder, *arguments, application="stuck:server", workers=1) as program:
+        await program.prints(r"in server\n *time\.sleep\(1000\)$")
+        await workers(program, 2)
+        program.process.terminate()

@@ -87,6 +87,7 @@ class TrioWorker(Worker):
         """Serve, until gunicorn says otherwise."""
         self.booted = False  # an error before it listens is one that the next worker would have, too
         self._configure_logging()
+        self.notify()  # from now on gunicorn sees whether it is stuck
         try:
             with self._refusals_end_gunicorn():
                 run_to_the_end(self._serve_until_signalled)
