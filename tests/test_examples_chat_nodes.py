@@ -67,6 +67,7 @@ async def a_node(redis: RedisServer) -> AsyncIterator[Node]:
         if program.process.returncode is None:
             program.process.send_signal(signal.SIGCONT)
             program.process.terminate()
+        assert "Traceback" not in await program.ends()
 
 
 async def until_it_lets_in(node: Node) -> None:

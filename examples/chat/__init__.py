@@ -5,7 +5,8 @@
 
 `pages` has what the browser loads, `connection` what one person may send, `limits` how much, `words`
 what may be a name or a message, `rooms` who is where, `store` what was said, in this process's
-memory, and `redis` the same for several processes, on as many machines. This module puts them together.
+memory, and `redis` the same for several processes, on as many machines, with `link`, its connection,
+and `scripts`, what Redis does in one go. This module puts them together.
 """
 
 import contextlib
@@ -66,7 +67,7 @@ async def server() -> AsyncIterator[Server]:
     Raises:
       SystemExit: there are several processes and no Redis, and each would have rooms of its own.
     """
-    redis = os.environ.get("CHAT_REDIS_URL")
+    redis = os.environ.get("CHAT_REDIS_URL") or None
     is_worker = os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
     if redis is None and is_worker and int(os.environ.get("WEB_CONCURRENCY", "1")) > 1:
         raise SystemExit(

@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument(
         "--redis",
         metavar="URL",
-        default=os.environ.get("CHAT_REDIS_URL"),
+        default=os.environ.get("CHAT_REDIS_URL") or None,
         help="share rooms with the other processes that use this Redis, such as redis://localhost:6379 "
         "(default: CHAT_REDIS_URL from the environment; without either, they are in memory)",
     )

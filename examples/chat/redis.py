@@ -4,59 +4,49 @@ What is said anywhere goes into one stream, the feed. Each node reads it once, f
 people, and after a lost connection from where it was. Who is in a room is state that every node
 renews; the feed only says that it has changed. So nothing depends on a notice that got lost.
 
-Keys, all in one slot of Redis Cluster: `{chat}:feed`; `{chat}:said:ROOM`, a stream of the room's
-messages with the ids of the feed; `{chat}:receipt:ROOM:SENDER:UID`, the id of what was sent so;
-and `people`, `names`, `nodes` and `version` of each room.
+Keys: `{chat}:feed`; `{chat}:nodes`, until when each node is alive; `{chat}:said:ROOM`, a stream of the
+room's messages with the ids of the feed; `{chat}:receipt:ROOM:SENDER:UID`, the id of what was sent so;
+and `people`, `names` and `version` of each room.
 """
 
 import contextlib
 import json
 import logging
-import random
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from typing import Any, cast
 
 import trio
-from coredis import Redis
-from coredis.exceptions import RedisError
 from coredis.response.types import StreamEntry
-from coredis.retry import NoRetryPolicy
 
-from .scripts import APPEND, MEET
+from .link import TIMEOUT, Client, Link
+from .scripts import APPEND, BEAT, MEET
 from .store import HISTORY, HISTORY_SIZE, PEOPLE, Audience, Away, Full, Message, NameTaken, TakenOver, Visitor, order
 
 __all__ = ["RedisStore", "open_redis_store"]
 
-T = TypeVar("T")
-
 logger = logging.getLogger("chat.redis")
 
-TIMEOUT = 5  # seconds for a command; less than the page's patience
 BLOCK = 2  # seconds that a read of the feed waits for something
 BATCH = 200  # entries of the feed that are read at once
 FEED_LENGTH = 20_000  # entries: a node that was away for longer lets its people enter again
-ROOM_SECONDS = 30 * 86400  # that a room is remembered in which nothing is said
+ROOM_SECONDS = 7 * 86400  # that a room is remembered in which nothing is said
 RECEIPT_SECONDS = 86400  # that a message is known when it is sent again
 HEARTBEAT = 3  # seconds between the signs of life of a node
-NODE_SECONDS = 10  # until its people are gone
-FIRST_DELAY, LONGEST_DELAY = 0.1, 5  # seconds until Redis is tried again
-STABLE = 10  # seconds that a good connection lasts
+NODE_SECONDS = 10  # after the last of them, until its people are gone
+RENEWAL = 30  # seconds after which a node says whom it has in each room, though nothing has happened
 FAREWELL = 2  # seconds to say who has left, when a node ends
 
-FEED = "{chat}:feed"
+FEED, NODES = "{chat}:feed", "{chat}:nodes"
+START = "0-0"  # before every entry
 ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 WHY: dict[str, Callable[[], Exception]] = {
     "taken over": TakenOver,
     "name taken": NameTaken,
     "full": lambda: Full("This room is full."),
 }
-
-# What a command may raise where Redis is not there, hangs, or cannot do it.
-FAILURES = (RedisError, OSError, trio.TooSlowError)
 
 
 @contextlib.asynccontextmanager
@@ -80,21 +70,20 @@ class RedisStore:
     """See `Store`. It works while `run` runs."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("a Redis is named by a URL such as redis://localhost:6379")
         self.audience = Audience()
-        self._url = url
-        self._place = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+        self._link = Link(url)
         self._node = secrets.token_hex(8)
+        self._others: set[str] = set()  # nodes that are alive
         self._position = ""  # in the feed
-        self._client: Redis[str] | None = None  # while it works
-        self._broken = trio.Event()
         self._visitors: dict[str, dict[str, Visitor]] = {}  # in each room, those of this node
         self._versions: dict[str, int] = {}
-        self._due: set[str] = set()  # rooms that are to be looked after at once
+        self._due: set[str] = set()  # rooms that are to be looked after
         self._wake = trio.Event()
-        self._meeting = trio.Lock()  # what this node says of its people must arrive in order
+        self._turns = [trio.Lock() for _ in range(64)]  # what is said of a room's people must arrive in order
+
+    async def run(self) -> None:
+        """Be connected to Redis, again and again, until cancelled."""
+        await self._link.run(self._begin, self._work, lambda: self.audience.away())
 
     # ---- what the rooms ask for
 
@@ -122,14 +111,13 @@ class RedisStore:
 
     async def _latest(self, room: str, start: str, count: int) -> list[Message]:
         """The latest messages of a room from `start` on, the last one first."""
-        client = await self._connected()
-        entries = await self._done(client, client.xrevrange(said(room), end="+", start=start, count=count))
+        entries = await self._link.do(lambda client: client.xrevrange(said(room), end="+", start=start, count=count))
         return [message_of(*read(entry)) for entry in entries]
 
     async def enter(self, room: str, visitor: Visitor) -> None:
-        before = self._visitors.get(room, {}).get(visitor.id)
+        await self._link.check()
         try:
-            await self._meet(room, visitor)
+            before = await self._meet(room, visitor)
         except BaseException:
             self._look_after(room)  # Redis may have let them in
             raise
@@ -146,164 +134,172 @@ class RedisStore:
 
     # ---- who is in a room
 
-    async def _meet(self, room: str, newcomer: Visitor | None = None) -> None:
+    async def _meet(self, room: str, newcomer: Visitor | None = None) -> Visitor | None:
         """Say whom this node has in a room, and show who else is there.
+
+        Returns:
+          Whose place the newcomer has taken here.
 
         Raises:
           NameTaken, Full: the newcomer is not let in.
           Away: nobody knows.
         """
-        async with self._meeting:
+        before = None
+        async with self._turn(room):
             visitors = dict(self._visitors.get(room, {}))
             if newcomer:
                 visitors[newcomer.id] = newcomer
-            mine = [{**asdict(visitor), "key": visitor.key, "node": self._node} for visitor in visitors.values()]
-            keys = [f"{{chat}}:{kind}:{room}" for kind in ("people", "names", "nodes", "version")]
-            arguments = [room, self._node, newcomer.id if newcomer else "", json.dumps(mine)]
-            limits = [PEOPLE, NODE_SECONDS * 1000, FEED_LENGTH]
-            version, people, lost = await self._run_script(MEET, [*keys, FEED], [*arguments, *limits])
+            self._due.discard(room)
+            try:
+                version, people, lost = await self._ask_who_is_there(room, visitors, newcomer)
+            except BaseException:
+                self._due.add(room)
+                raise
             refused = dict(pairs(lost))
-            if newcomer and newcomer.id in refused:
-                raise WHY[refused[newcomer.id]]()
-            if newcomer:
+            if newcomer and newcomer.id not in refused:
+                before = self._visitors.get(room, {}).get(newcomer.id)
                 self._visitors.setdefault(room, {})[newcomer.id] = newcomer
+            self._show(room, int(version), {who: json.loads(person)["name"] for who, person in pairs(people)})
         for who, why in refused.items():
-            self._expel(room, visitors[who], WHY[why]())
+            if visitors[who] != newcomer:
+                self.leave(room, visitors[who])
+                self.audience.expel(room, visitors[who], WHY[why]())
+        if newcomer and newcomer.id in refused:
+            raise WHY[refused[newcomer.id]]()
+        return before
+
+    def _turn(self, room: str) -> trio.Lock:
+        return self._turns[hash(room) % len(self._turns)]
+
+    async def _ask_who_is_there(self, room: str, visitors: Mapping[str, Visitor], newcomer: Visitor | None) -> Any:
+        mine = [{**asdict(visitor), "key": visitor.key, "node": self._node} for visitor in visitors.values()]
+        keys = [f"{{chat}}:{kind}:{room}" for kind in ("people", "names", "version")]
+        arguments = [room, self._node, newcomer.id if newcomer else "", json.dumps(mine)]
+        limits = [PEOPLE, 4 * RENEWAL, FEED_LENGTH]
+        return await self._run_script(MEET, [*keys, NODES, FEED], [*arguments, *limits])
+
+    def _show(self, room: str, version: int, people: Mapping[str, str]) -> None:
         if room in self._visitors:
-            self._versions[room] = int(version)
+            self._versions[room] = version
         else:
             self._versions.pop(room, None)
-        self.audience.see(room, int(version), {who: json.loads(person)["name"] for who, person in pairs(people)})
-
-    def _expel(self, room: str, visitor: Visitor, why: Exception) -> None:
-        self.leave(room, visitor)
-        self.audience.expel(room, visitor, why)
+        self.audience.see(room, version, people)
 
     def _look_after(self, room: str) -> None:
         self._due.add(room)
         self._wake.set()
 
     async def _look_after_rooms(self) -> None:
-        """Renew who is there: now and then everywhere, and at once where something has changed."""
-        heartbeat = trio.current_time()
+        """Say and see who is there: now and then everywhere, and at once where something has changed."""
+        renewal = trio.current_time()
         while True:
-            if trio.current_time() >= heartbeat:
-                heartbeat = trio.current_time() + HEARTBEAT
+            if trio.current_time() >= renewal:
+                renewal = trio.current_time() + RENEWAL
                 self._due.update(self._visitors)
             while self._due:
-                room = self._due.pop()
-                try:
-                    await self._meet(room)
-                except BaseException:
-                    self._due.add(room)
-                    raise
-            with trio.move_on_at(heartbeat):
+                await self._meet(next(iter(self._due)))
+            with trio.move_on_at(renewal):
                 await self._wake.wait()
             self._wake = trio.Event()
 
     async def take_leave(self) -> None:
         """Say who has left, as this node ends."""
         with trio.move_on_after(FAREWELL), contextlib.suppress(Away):
-            for room in list(self._due):
-                await self._meet(room)
+            while self._due:
+                await self._meet(next(iter(self._due)))
+            for turn in self._turns:  # what is under way comes to its end
+                async with turn:
+                    pass
+
+    # ---- which nodes are alive
+
+    async def _beat(self) -> None:
+        """Give signs of life; where a node has gone, or was taken for gone, see who is there."""
+        while True:
+            await trio.sleep(HEARTBEAT)
+            self._note_nodes(await self._run_script(BEAT, [NODES], [self._node, NODE_SECONDS * 1000]))
+
+    def _note_nodes(self, reply: list[Any]) -> None:
+        was_alive, *others = reply
+        if not was_alive or self._others - set(others):
+            self._due.update(self._visitors)
+            self._wake.set()
+        self._others = set(others)
 
     # ---- the feed
 
-    async def _read_feed(self, client: Redis[str]) -> None:
+    async def _read_feed(self, client: Client) -> None:
         """Pass on what was said on any node, in order, each message once."""
         while True:
             with trio.fail_after(BLOCK + TIMEOUT):
                 reply = await client.xread({FEED: self._position}, count=BATCH, block=BLOCK * 1000)
-            for entry in (reply or {}).get(FEED, ()):
+            entries = (reply or {}).get(FEED, ())
+            if len(entries) == BATCH and await self._is_trimmed(client):
+                await self._skip(client)
+                continue
+            for entry in entries:
                 self._position, fields = read(entry)
                 self._take(self._position, fields)
                 await trio.lowlevel.checkpoint()
 
     def _take(self, entry_id: str, fields: Mapping[str, str]) -> None:
-        room = fields["room"]
-        if fields["kind"] == "message":
-            self.audience.hear(room, message_of(entry_id, fields))
-        elif room in self._visitors and int(fields["version"]) > self._versions.get(room, -1):
-            self._look_after(room)
+        """Pass on an entry; of those that a later version may make, nothing is known."""
+        match fields.get("kind"):
+            case "message":
+                self.audience.hear(fields["room"], message_of(entry_id, fields))
+            case "people":
+                room = fields["room"]
+                if room in self._visitors and int(fields["version"]) > self._versions.get(room, -1):
+                    self._look_after(room)
 
-    async def _find_position(self, client: Redis[str]) -> None:
-        """Where to go on in the feed: where this node was, unless what followed is not there any more."""
-        newest, oldest = await client.xrevrange(FEED, count=1), await client.xrange(FEED, count=1)
-        first, last = (read(entries[0])[0] if entries else "0-0" for entries in (oldest, newest))
-        before, self._position = self._position or last, last
-        if order(last) < order(before):
-            logger.warning("Redis at %s has come back without what was said last", self._place)
-        elif order(first) <= order(before) or (before == "0-0" and await client.xlen(FEED) < FEED_LENGTH):
-            self._position = before
-            return
+    async def _find_position(self, client: Client) -> None:
+        """Go on in the feed where this node was, or at its end."""
+        newest = await self._newest(client)
+        if not self._position:
+            self._position = newest
+        elif order(newest) < order(self._position):
+            logger.warning("Redis has come back without what was said last")
+            await self._skip(client)
+        elif await self._is_trimmed(client):
+            await self._skip(client)
+
+    async def _newest(self, client: Client) -> str:
+        entries = await client.xrevrange(FEED, count=1)
+        return read(entries[0])[0] if entries else START
+
+    async def _is_trimmed(self, client: Client) -> bool:
+        """Whether something that this node has not read may be gone from the feed."""
+        entries = await client.xrange(FEED, count=1)
+        oldest = read(entries[0])[0] if entries else START
+        if self._position == START and await client.xlen(FEED) < FEED_LENGTH:
+            return False
+        return order(oldest) > order(self._position)
+
+    async def _skip(self, client: Client) -> None:
+        """Go on at the end of the feed; what was said before, people learn as they enter again."""
+        self._position = await self._newest(client)
+        self._versions.clear()
         self.audience.lost()
 
-    # ---- Redis, and its absence
+    # ---- Redis
 
-    async def run(self) -> None:
-        """Be connected to Redis, again and again, until cancelled."""
-        delay: float = FIRST_DELAY
-        level = logging.WARNING
-        while True:
-            begun = trio.current_time()
-            try:
-                async with self._connection() as client:
-                    logger.info("connected to Redis at %s", self._place)
-                    level = logging.WARNING
-                    await self._work(client)
-            except* (*FAILURES, Away) as group:
-                logger.log(level, "Redis at %s is away: %s; trying again", self._place, leaf(group))
-            level = logging.DEBUG  # it was said, until there is something new
-            self.audience.away()
-            delay = FIRST_DELAY if trio.current_time() - begun > STABLE else min(LONGEST_DELAY, delay * 2)
-            await trio.sleep(delay * random.uniform(0.5, 1))
+    async def _begin(self, client: Client) -> None:
+        for script in (APPEND, BEAT, MEET):
+            await client.script_load(script)
+        await self._find_position(client)
+        # Writing something shows that more than reading works.
+        self._note_nodes(await client.register_script(BEAT)([NODES], [self._node, NODE_SECONDS * 1000]))
 
-    @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator["Redis[str]"]:
-        once = NoRetryPolicy()  # trying again is done here
-        async with Redis.from_url(
-            self._url, decode_responses=True, connect_timeout=TIMEOUT, retry_policy=once
-        ) as client:
-            with trio.fail_after(TIMEOUT):
-                for script in (APPEND, MEET):
-                    await client.script_load(script)
-                await self._find_position(client)
-            yield client
-
-    async def _work(self, client: "Redis[str]") -> None:
-        self._broken = trio.Event()
-        self._client = client
+    async def _work(self, client: Client) -> None:
         self._due.update(self._visitors)
         self.audience.back()
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read_feed, client)
-                nursery.start_soon(self._look_after_rooms)
-                await self._broken.wait()
-                raise RedisError("a command has failed")
-        finally:
-            self._client = None
-
-    async def _connected(self) -> "Redis[str]":
-        if self._client is None:
-            await trio.lowlevel.checkpoint()
-            raise Away(f"Redis at {self._place} is away")
-        return self._client
-
-    async def _done(self, client: "Redis[str]", command: Awaitable[T]) -> T:
-        """The result of a command. One that fails ends the work of its client: then all know that Redis is away."""
-        try:
-            with trio.fail_after(TIMEOUT):
-                return await command
-        except FAILURES as exc:
-            if self._client is client:
-                self._client = None
-                self._broken.set()
-            raise Away(f"Redis at {self._place} is away: {exc or type(exc).__name__}") from exc
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read_feed, client)
+            nursery.start_soon(self._look_after_rooms)
+            nursery.start_soon(self._beat)
 
     async def _run_script(self, script: str, keys: list[str], arguments: list[str | int]) -> Any:
-        client = await self._connected()
-        return await self._done(client, client.register_script(script)(keys, arguments))
+        return await self._link.do(lambda client: client.register_script(script)(keys, arguments))
 
 
 def said(room: str) -> str:
@@ -328,10 +324,3 @@ def message_of(message_id: str, fields: Mapping[str, str]) -> Message:
 def pairs(flat: list[str]) -> Iterator[tuple[str, str]]:
     """The pairs of a list in which each key is followed by its value."""
     return zip(flat[::2], flat[1::2], strict=True)
-
-
-def leaf(exc: BaseException) -> BaseException:
-    """One of the exceptions of a group."""
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return exc

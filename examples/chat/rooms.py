@@ -125,6 +125,13 @@ class Room:
             if before.get(somebody) != name:
                 self._tell_of(somebody, {"type": "joined", **public(somebody, name)})
 
+    def send_away(self) -> None:
+        """Let everybody enter again: something may be missing here, and of who is there nothing is known."""
+        self._version = -1
+        for person in self.here.values():
+            person.why = Away("Something was missed.")
+            person.leaving.cancel()
+
     def _tell_of(self, somebody: str, message: Mapping[str, object]) -> None:
         """Tell the others."""
         tell([person for person in self.here.values() if person.waiting is None and person.id != somebody], message)
@@ -194,9 +201,8 @@ class Rooms(Audience):
         tell(self._everybody(), {"type": "back"})
 
     def lost(self) -> None:
-        for person in self._everybody():
-            person.why = Away("Something was missed.")
-            person.leaving.cancel()
+        for room in self._rooms.values():
+            room.send_away()
 
     def _everybody(self) -> list[Person]:
         return [person for room in self._rooms.values() for person in room.here.values() if person.waiting is None]

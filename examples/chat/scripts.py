@@ -1,9 +1,6 @@
-"""What Redis does in one go, so that no two processes of the chat come between: scripts in Lua.
+"""What Redis does in one go, so that no two processes of the chat come between: scripts in Lua."""
 
-The keys of a call are in one slot of Redis Cluster, and all of them are named beforehand.
-"""
-
-__all__ = ["APPEND", "MEET"]
+__all__ = ["APPEND", "BEAT", "MEET"]
 
 # Keep a message, unless its sender has sent this uid before. Returns its id, and whether it is new.
 # The id is the same in the room's stream as in the feed, which all nodes read.
@@ -16,22 +13,39 @@ local known = redis.call('GET', receipt)
 if known then return {known, 0} end
 local fields = {'kind', 'message', 'room', room, 'sender', sender, 'uid', uid, 'name', name, 'text', text}
 local id = redis.call('XADD', feed, 'MAXLEN', '~', feed_length, '*', unpack(fields))
-redis.call('XADD', said, 'MAXLEN', '~', room_length, id, unpack(fields))
-redis.call('EXPIRE', said, room_seconds)
 redis.call('SET', receipt, id, 'EX', receipt_seconds)
+-- Where somebody has deleted the feed, and the clock steps back, its ids may be behind the room's.
+redis.pcall('XADD', said, 'MAXLEN', room_length, id, unpack(fields))
+redis.call('EXPIRE', said, room_seconds)
 return {id, 1}
+"""
+
+# Say that a node is alive. Returns whether it was still taken for alive, and the others that are.
+BEAT = """
+local nodes, node, milliseconds = KEYS[1], ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local alive = {0}
+local known = redis.call('HGETALL', nodes)
+for i = 1, #known, 2 do
+    if tonumber(known[i + 1]) < now then redis.call('HDEL', nodes, known[i])
+    elseif known[i] == node then alive[1] = 1
+    else table.insert(alive, known[i]) end
+end
+redis.call('HSET', nodes, node, string.format('%.0f', now + milliseconds))
+return alive
 """
 
 # Make known who is in a room by way of one node, and learn who else is.
 #
 # The node says whom it has there, and who of these is new: a newcomer takes the place of an earlier
-# visit. Everybody of a node that has not said so for a while is gone. Returns the version, the people
-# (their ids, each followed by a JSON object), and those of this node who have lost their place:
-# their ids, each followed by why.
+# visit. Everybody of a node that is not alive is gone. Returns the version, the people (their ids,
+# each followed by a JSON object), and those of this node who have lost their place: their ids, each
+# followed by why.
 MEET = """
-local people, names, nodes, version, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local people, names, version, nodes, feed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local room, node, newcomer, visitors = ARGV[1], ARGV[2], ARGV[3], cjson.decode(ARGV[4])
-local limit, node_milliseconds, feed_length = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+local limit, room_seconds, feed_length = tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local changed = false
@@ -45,7 +59,7 @@ end
 local alive = {}
 local known = redis.call('HGETALL', nodes)
 for i = 1, #known, 2 do
-    if tonumber(known[i + 1]) < now then redis.call('HDEL', nodes, known[i]) else alive[known[i]] = true end
+    if tonumber(known[i + 1]) >= now then alive[known[i]] = true end
 end
 alive[node] = true
 local mine = {}
@@ -78,7 +92,6 @@ for _, visitor in ipairs(visitors) do
     end
 end
 
-if #visitors > 0 then redis.call('HSET', nodes, node, now + node_milliseconds) else redis.call('HDEL', nodes, node) end
 local latest = tonumber(redis.call('GET', version) or 0)
 if changed then
     latest = math.max(latest + 1, now)
@@ -86,6 +99,6 @@ if changed then
         'version', string.format('%.0f', latest))
     redis.call('SET', version, string.format('%.0f', latest))
 end
-for _, key in ipairs({people, names, nodes, version}) do redis.call('PEXPIRE', key, 10 * node_milliseconds) end
+for _, key in ipairs({people, names, version}) do redis.call('EXPIRE', key, room_seconds) end
 return {string.format('%.0f', latest), redis.call('HGETALL', people), lost}
 """

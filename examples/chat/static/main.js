@@ -29,7 +29,7 @@ const door = new Door(enter);
 const session = ofTab.load("chat-session", isRandomId, randomId());
 ofTab.save("chat-session", session);
 
-const here = { id: "", name: "", room: "", last: "", entered: false };
+const here = { id: "", name: "", room: "", last: "", entered: false, storeIsAway: false };
 const known = new Set(); // the ids of the messages that are shown, and what their senders called them
 let connection = null;
 let underWay = null; // the uid of the message that waits for its answer
@@ -105,7 +105,7 @@ function showRooms() {
 const handlers = {
   welcome({ you, people, messages: said, missed }) {
     const isFirst = known.size === 0;
-    Object.assign(here, you, { entered: true }); // the name as the server writes it
+    Object.assign(here, you, { entered: true, storeIsAway: false }); // the name as the server writes it
     if (missed) messages.addGap();
     said.forEach((message) => show(message, !isFirst));
     side.showPeople(people, here.id);
@@ -129,12 +129,14 @@ const handlers = {
 
   // What the server keeps the messages in cannot be reached for now. What is typed waits in the outbox.
   away() {
+    here.storeIsAway = true;
     showState("away");
   },
 
   back() {
+    here.storeIsAway = false;
     showState("connected");
-    clearTimeout(resendTimer);
+    notice("");
     sendNext();
   },
 
@@ -174,7 +176,7 @@ function show(message, isNews) {
 // One at a time: so they stay in order, and a reconnection knows what to send again.
 function sendNext() {
   const item = outbox.next(here.room);
-  if (!item || underWay !== null || !here.entered) return;
+  if (!item || underWay !== null || !here.entered || here.storeIsAway) return;
   setUnderWay(item.uid);
   connection.send({ type: "say", uid: item.uid, text: item.text });
 }
