@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeAlias
 
 import pytest
 import trio
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.trio.client import ClientConnection
 
 
@@ -45,3 +49,82 @@ class Person:
                 await self.ws.recv()
         assert caught.value.rcvd is not None
         return caught.value.rcvd.code, caught.value.rcvd.reason
+
+
+Door: TypeAlias = Callable[[], AbstractAsyncContextManager[Person]]
+
+
+class Talker:
+    """Sends numbered messages one by one, as the page does, and keeps what arrives.
+
+    When the connection is lost, or the store is away, it tries again until each has arrived.
+
+    Args:
+      doors: ways to come in, tried in turn.
+      count: how many messages it sends.
+      pause: seconds before each of them.
+
+    Attributes:
+      heard: the numbers that have arrived, by who sent them.
+      milestones: set when so many of its own have arrived.
+    """
+
+    def __init__(self, name: str, doors: Sequence[Door], count: int, pause: float = 0) -> None:
+        self.name = name
+        self.heard: dict[str, list[int]] = {}
+        self.complete = trio.Event()
+        self.milestones: dict[int, trio.Event] = defaultdict(trio.Event)
+        self._doors = list(doors)
+        self._pause = pause
+        self._count = count
+        self._last = ""
+
+    async def run(self, everything: int) -> None:
+        """Talk, and listen until so many messages have arrived."""
+        while not self.complete.is_set():
+            with contextlib.suppress(ConnectionClosed, InvalidStatus, OSError, trio.BrokenResourceError):
+                async with self._doors[0]() as person:
+                    await self._talk(person, everything)
+            self._doors = self._doors[1:] + self._doors[:1]
+            await trio.sleep(0.1)
+
+    async def _talk(self, person: Person, everything: int) -> None:
+        await person.enter(self.name, last=self._last)
+        while not self.complete.is_set():
+            message = json.loads(await person.ws.recv())
+            match message["type"]:
+                case "welcome":
+                    assert not message["missed"]
+                    for said in message["messages"]:
+                        self._note(said)
+                    await self._say_next(person)
+                case "message":
+                    self._note(message)
+                    if message["name"] == self.name:
+                        await self._say_next(person)
+                case "notice":
+                    assert message["code"] == "away"
+                    await trio.sleep(0.1)
+                    await self._say_next(person)
+            if sum(map(len, self.heard.values())) >= everything:
+                self.complete.set()
+
+    async def _say_next(self, person: Person) -> None:
+        number = len(self.heard.get(self.name, ()))
+        if number < self._count:
+            await trio.sleep(self._pause)
+            await person.say(str(number), f"uid-{number:06}")
+
+    def _note(self, message: dict[str, Any]) -> None:
+        self._last = message["id"]
+        numbers = self.heard.setdefault(message["name"], [])
+        numbers.append(int(message["text"]))
+        if message["name"] == self.name:
+            self.milestones[len(numbers)].set()
+
+
+def check_all_was_heard(talkers: Sequence[Talker], count: int) -> None:
+    """Everybody has heard everything that everybody has said, once and in order."""
+    for talker in talkers:
+        for other in talkers:
+            assert talker.heard[other.name] == list(range(count)), f"{talker.name} of {other.name}"

@@ -58,8 +58,9 @@ class Node:
     port = 0
     program: Program
 
-    def __init__(self, nursery: trio.Nursery, application: str, cwd: Path = ROOT) -> None:
+    def __init__(self, nursery: trio.Nursery, application: str, cwd: Path = ROOT, redis: str | None = None) -> None:
         self._nursery = nursery
+        self._environment = {**ENVIRONMENT, **({"CHAT_REDIS_URL": redis} if redis else {})}
         self._command = ["-m", "trio_upgrade", application, *unit_command()]
         self._cwd = cwd
 
@@ -69,7 +70,9 @@ class Node:
         await self._nursery.start(self._run)
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
-        async with running(*self._command, "--port", str(self.port), cwd=self._cwd) as self.program:
+        async with running(
+            *self._command, "--port", str(self.port), cwd=self._cwd, env=self._environment, patience=60
+        ) as self.program:
             found = await self.program.prints(r"^Serving on http://127\.0\.0\.1:(\d+) ")
             self.port = int(found[0][1])
             task_status.started()

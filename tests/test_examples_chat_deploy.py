@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,10 @@ from websockets.typing import Origin
 from trio_upgrade import Limits
 from trio_upgrade.websocket._options import Options
 
-from .chat_support import Person
+from .chat_support import Person, Talker, check_all_was_heard
 from .nginx_support import DEPLOY, NAME, Front, Node, nginx
 from .program_support import APPLICATION, ROOT
+from .redis_support import redis_server
 from .support import Client, get, upgrade
 
 pytestmark = pytest.mark.once
@@ -47,17 +49,26 @@ async def on_request(request):
 server = Server(on_request)
 """
 
+# The chat, in which nobody writes too fast.
+UNLIMITED = """
+from examples.chat import connection, server
+
+connection.RATE = connection.BURST = connection.ADDRESS_RATE = connection.ADDRESS_BURST = 10**9
+connection.ENTER_RATE = connection.ENTER_BURST = 10**9
+"""
+
 
 @asynccontextmanager
 async def deployed(
-    folder: Path, application: str = "app:server", nodes: int = 2
+    folder: Path, application: str = "app:server", nodes: int = 2, redis: str | None = None
 ) -> AsyncIterator[tuple[Front, list[Node]]]:
     """nginx, and nodes behind it."""
     (folder / "app.py").write_text(APPLICATION)
     (folder / "unwilling.py").write_text(UNWILLING)
+    (folder / "unlimited.py").write_text(UNLIMITED)
     cwd = ROOT if application.startswith("examples.") else folder
     async with trio.open_nursery() as nursery:
-        started = [Node(nursery, application, cwd) for _ in range(nodes)]
+        started = [Node(nursery, application, cwd, redis) for _ in range(nodes)]
         for node in started:
             await node.start()
         async with nginx(folder, [node.port for node in started]) as front:
@@ -268,6 +279,24 @@ async def test_no_request_fails_while_one_node_after_the_other_is_restarted(tmp_
         nursery.cancel_scope.cancel()
     assert len(answers) > 20
     assert {answer.split()[-1] for answer in answers} == {"200"}
+
+
+async def test_no_message_is_lost_or_doubled_while_one_node_after_the_other_is_restarted(tmp_path: Path) -> None:
+    count = 300
+    with redis_server(tmp_path) as redis:
+        async with deployed(tmp_path, "unlimited:server", redis=redis.url) as (front, nodes):
+            # Who comes back finds what was said meanwhile in the history of 200 messages: hence the pause.
+            doors = [partial(visitor, front)]
+            talkers = [Talker(f"Talker {number}", doors, count, pause=0.05) for number in range(4)]
+            async with trio.open_nursery() as nursery:
+                for talker in talkers:
+                    nursery.start_soon(talker.run, count * len(talkers))
+                for number, node in enumerate(nodes, 1):
+                    await talkers[0].milestones[number * count // 3].wait()
+                    await node.stop()
+                    await node.start()
+                    await trio.sleep(4)  # as docs/deployment.md tells: nginx goes to it again
+            check_all_was_heard(talkers, count)
 
 
 # ---- systemd

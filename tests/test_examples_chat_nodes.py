@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import trio
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import connect
 
-from .chat_support import Person
+from .chat_support import Person, Talker, check_all_was_heard
 from .program_support import ROOT, Program, running
 from .redis_support import RedisServer, redis_server
 
@@ -218,68 +217,6 @@ async def test_whose_name_was_taken_while_their_node_was_stopped_is_told(redis: 
 # ---- under load
 
 
-class Talker:
-    """Sends numbered messages one by one, as the page does, and keeps what arrives.
-
-    When the connection is lost, or the store is away, it tries again until each has arrived.
-
-    Attributes:
-      heard: the numbers that have arrived, by who sent them.
-      milestones: set when so many of its own have arrived.
-    """
-
-    def __init__(self, name: str, nodes: list[Node], count: int) -> None:
-        self.name = name
-        self.heard: dict[str, list[int]] = {}
-        self.complete = trio.Event()
-        self.milestones: dict[int, trio.Event] = defaultdict(trio.Event)
-        self._nodes = nodes
-        self._count = count
-        self._last = ""
-
-    async def run(self, everything: int) -> None:
-        """Talk, and listen until so many messages have arrived."""
-        while not self.complete.is_set():
-            with contextlib.suppress(ConnectionClosed, OSError, trio.BrokenResourceError):
-                async with connect(f"ws://127.0.0.1:{self._nodes[0].port}/chat", max_size=None) as ws:
-                    await self._talk(Person(ws), everything)
-            self._nodes = self._nodes[1:] + self._nodes[:1]
-            await trio.sleep(0.1)
-
-    async def _talk(self, person: Person, everything: int) -> None:
-        await person.enter(self.name, last=self._last)
-        while not self.complete.is_set():
-            message = json.loads(await person.ws.recv())
-            match message["type"]:
-                case "welcome":
-                    assert not message["missed"]
-                    for said in message["messages"]:
-                        self._note(said)
-                    await self._say_next(person)
-                case "message":
-                    self._note(message)
-                    if message["name"] == self.name:
-                        await self._say_next(person)
-                case "notice":
-                    assert message["code"] == "away"
-                    await trio.sleep(0.1)
-                    await self._say_next(person)
-            if sum(map(len, self.heard.values())) >= everything:
-                self.complete.set()
-
-    async def _say_next(self, person: Person) -> None:
-        number = len(self.heard.get(self.name, ()))
-        if number < self._count:
-            await person.say(str(number), f"uid-{number:06}")
-
-    def _note(self, message: dict[str, Any]) -> None:
-        self._last = message["id"]
-        numbers = self.heard.setdefault(message["name"], [])
-        numbers.append(int(message["text"]))
-        if message["name"] == self.name:
-            self.milestones[len(numbers)].set()
-
-
 @contextlib.asynccontextmanager
 async def talk(redis: RedisServer, talkers: int, count: int) -> AsyncIterator[tuple[Node, Talker]]:
     """People on two nodes say so many things each, while the block runs; then all must have heard all.
@@ -287,15 +224,14 @@ async def talk(redis: RedisServer, talkers: int, count: int) -> AsyncIterator[tu
     Gives the first node, and somebody who is on it.
     """
     async with a_node(redis) as one, a_node(redis) as two:
-        everybody = [Talker(f"Talker {n}", [two, one] if n % 2 else [one, two], count) for n in range(talkers)]
+        doors = [one.person, two.person]
+        everybody = [Talker(f"Talker {n}", doors[n % 2 :] + doors[: n % 2], count) for n in range(talkers)]
         with trio.fail_after(TIMEOUT):
             async with trio.open_nursery() as nursery:
                 for talker in everybody:
                     nursery.start_soon(talker.run, count * talkers)
                 yield one, everybody[0]
-        for talker in everybody:
-            for other in everybody:
-                assert talker.heard[other.name] == list(range(count)), f"{talker.name} of {other.name}"
+        check_all_was_heard(everybody, count)
 
 
 @pytest.mark.once
