@@ -285,7 +285,7 @@ async def test_no_message_is_lost_or_doubled_while_one_node_after_the_other_is_r
     count = 300
     with redis_server(tmp_path) as redis:
         async with deployed(tmp_path, "unlimited:server", redis=redis.url) as (front, nodes):
-            # Who comes back finds what was said meanwhile in the history of 200 messages: hence the pause.
+            # Who comes back finds what was said meanwhile in what is kept of the room: hence the pause.
             doors = [partial(visitor, front)]
             talkers = [Talker(f"Talker {number}", doors, count, pause=0.05) for number in range(4)]
             async with trio.open_nursery() as nursery:

@@ -32,6 +32,7 @@ logger = logging.getLogger("chat.redis")
 BLOCK = 2  # seconds that a read of the feed waits for something
 BATCH = 200  # entries of the feed that are read at once
 FEED_LENGTH = 20_000  # entries: a node that was away for longer lets its people enter again
+ROOM_LENGTH = 1000  # messages kept of a room: who comes back gets all that were missed
 ROOM_SECONDS = 7 * 86400  # that a room is remembered in which nothing is said
 RECEIPT_SECONDS = 86400  # that a message is known when it is sent again
 HEARTBEAT = 3  # seconds between the signs of life of a node
@@ -89,14 +90,14 @@ class RedisStore:
 
     async def append(self, room: str, sender: str, uid: str, name: str, text: str) -> tuple[Message, bool]:
         keys = [f"{{chat}}:receipt:{room}:{sender}:{uid}", FEED, said(room)]
-        limits = [FEED_LENGTH, HISTORY, ROOM_SECONDS, RECEIPT_SECONDS]
+        limits = [FEED_LENGTH, ROOM_LENGTH, ROOM_SECONDS, RECEIPT_SECONDS]
         message_id, is_new = await self._run_script(APPEND, keys, [room, sender, uid, name, text, *limits])
         return Message(message_id, uid, sender, name, text, time_of(message_id)), bool(is_new)
 
     async def since(self, room: str, last: str) -> tuple[list[Message], bool]:
         entries: list[Message] = []
         if ID.fullmatch(last):
-            entries = await self._latest(room, last, HISTORY + 1)
+            entries = await self._latest(room, last, ROOM_LENGTH)
         if entries and entries[-1].id == last:
             messages, missed = entries[:-1], False
         else:
