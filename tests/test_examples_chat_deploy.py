@@ -272,7 +272,7 @@ async def test_no_request_fails_while_one_node_after_the_other_is_restarted(tmp_
             await client.exactly(7)
             await node.stop()
             await node.start()
-            with trio.fail_after(20):  # nginx goes to it again, some seconds later
+            with trio.fail_after(20):
                 while int((await front.curl("/")).split()[0]) != node.program.process.pid:
                     pass
             await trio.aclose_forcefully(client.stream)
@@ -295,7 +295,6 @@ async def test_no_message_is_lost_or_doubled_while_one_node_after_the_other_is_r
                     await talkers[0].milestones[number * count // 3].wait()
                     await node.stop()
                     await node.start()
-                    await trio.sleep(4)  # as docs/deployment.md tells: nginx goes to it again
             check_all_was_heard(talkers, count)
 
 
