@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
 
@@ -66,6 +66,8 @@ class Talker:
 
     Attributes:
       heard: the numbers that have arrived, by who sent them.
+      inside: set when it was let in for the first time. Then it waits for `may_talk`, since of what was said
+        before, only the latest is told.
       milestones: set when so many of its own have arrived.
     """
 
@@ -73,6 +75,8 @@ class Talker:
         self.name = name
         self.heard: dict[str, list[int]] = {}
         self.complete = trio.Event()
+        self.inside = trio.Event()
+        self.may_talk = trio.Event()
         self.milestones: dict[int, trio.Event] = defaultdict(trio.Event)
         self._doors = list(doors)
         self._pause = pause
@@ -111,6 +115,8 @@ class Talker:
 
     async def _say_next(self, person: Person) -> None:
         number = len(self.heard.get(self.name, ()))
+        self.inside.set()
+        await self.may_talk.wait()
         if number < self._count:
             await trio.sleep(self._pause)
             await person.say(str(number), f"uid-{number:06}")
@@ -123,8 +129,17 @@ class Talker:
             self.milestones[len(numbers)].set()
 
 
-def check_all_was_heard(talkers: Sequence[Talker], count: int) -> None:
-    """Everybody has heard everything that everybody has said, once and in order."""
+@contextlib.asynccontextmanager
+async def talking(talkers: Sequence[Talker], count: int) -> AsyncIterator[None]:
+    """They say so many things each, while the block runs and after it; then all must have heard all."""
+    async with trio.open_nursery() as nursery:
+        for talker in talkers:
+            nursery.start_soon(talker.run, count * len(talkers))
+        for talker in talkers:
+            await talker.inside.wait()
+        for talker in talkers:
+            talker.may_talk.set()
+        yield
     for talker in talkers:
         for other in talkers:
             assert talker.heard[other.name] == list(range(count)), f"{talker.name} of {other.name}"

@@ -164,6 +164,8 @@ async def nginx(folder: Path, nodes: Sequence[int]) -> AsyncIterator[Front]:
         with contextlib.ExitStack() as stack:
             # It inherits its sockets: so nobody takes their ports, and those who come early wait.
             sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+            for sock in sockets:
+                sock.setblocking(False)  # one of nginx's processes may accept what has woken the other one, too
             plain_port, port = [sock.getsockname()[1] for sock in sockets]
             configuration = write_configuration(folder, plain_port, port, nodes)
             numbers = [sock.fileno() for sock in sockets]

@@ -22,7 +22,7 @@ from websockets.typing import Origin
 from trio_upgrade import Limits
 from trio_upgrade.websocket._options import Options
 
-from .chat_support import Person, Talker, check_all_was_heard
+from .chat_support import Person, Talker, talking
 from .nginx_support import DEPLOY, NAME, Front, Node, nginx
 from .program_support import APPLICATION, ROOT
 from .redis_support import redis_server
@@ -288,14 +288,12 @@ async def test_no_message_is_lost_or_doubled_while_one_node_after_the_other_is_r
             # Who comes back finds what was said meanwhile in what is kept of the room: hence the pause.
             doors = [partial(visitor, front)]
             talkers = [Talker(f"Talker {number}", doors, count, pause=0.05) for number in range(4)]
-            async with trio.open_nursery() as nursery:
-                for talker in talkers:
-                    nursery.start_soon(talker.run, count * len(talkers))
-                for number, node in enumerate(nodes, 1):
-                    await talkers[0].milestones[number * count // 3].wait()
-                    await node.stop()
-                    await node.start()
-            check_all_was_heard(talkers, count)
+            with trio.fail_after(50):
+                async with talking(talkers, count):
+                    for number, node in enumerate(nodes, 1):
+                        await talkers[0].milestones[number * count // 3].wait()
+                        await node.stop()
+                        await node.start()
 
 
 # ---- systemd

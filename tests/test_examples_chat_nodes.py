@@ -14,7 +14,7 @@ import trio
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import connect
 
-from .chat_support import Person, Talker, check_all_was_heard
+from .chat_support import Person, Talker, talking
 from .program_support import ROOT, Program, running
 from .redis_support import RedisServer, redis_server
 
@@ -227,11 +227,8 @@ async def talk(redis: RedisServer, talkers: int, count: int) -> AsyncIterator[tu
         doors = [one.person, two.person]
         everybody = [Talker(f"Talker {n}", doors[n % 2 :] + doors[: n % 2], count) for n in range(talkers)]
         with trio.fail_after(TIMEOUT):
-            async with trio.open_nursery() as nursery:
-                for talker in everybody:
-                    nursery.start_soon(talker.run, count * talkers)
+            async with talking(everybody, count):
                 yield one, everybody[0]
-        check_all_was_heard(everybody, count)
 
 
 @pytest.mark.once
