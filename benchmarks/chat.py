@@ -177,7 +177,7 @@ def talk(inside: Sequence[Person], size: int, turns: int) -> None:
             time.sleep(max(0.0, begin + TURN - time.monotonic()))
 
 
-def measure(people: int, size: int, turns: int, nodes: int, redis: str | None) -> None:
+def measure(people: int, size: int, turns: int, nodes: int, redis: str | None, empty: bool) -> None:
     """Print what one size of room costs."""
     servers, _ = processors()
     run = secrets.token_hex(4)  # Redis may remember others
@@ -190,7 +190,8 @@ def measure(people: int, size: int, turns: int, nodes: int, redis: str | None) -
         def resident() -> int:
             return sum(one.resident() for one in running)
 
-        for one in running:
+        aside = [stack.enter_context(node(servers, redis)) for _ in range(empty)]
+        for one in [*running, *aside]:
             wait_until_open(one)
         warm = come_in(running, range(people, people + size), size, run)  # what a process needs once
         talk(warm, size, 2)
@@ -199,9 +200,10 @@ def measure(people: int, size: int, turns: int, nodes: int, redis: str | None) -
         memory, begin = resident(), clock()
         inside = come_in(running, range(people), size, run)
         grown, entered = resident() - memory, clock() - begin
-        begin, redis_begin = clock(), redis_clock(redis)
+        begin, redis_begin, aside_begin = clock(), redis_clock(redis), [one.clock() for one in aside]
         talk(inside, size, turns)
         spent, redis_spent = clock() - begin, redis_clock(redis) - redis_begin
+        aside_spent = sum(one.clock() for one in aside) - sum(aside_begin)
         for person in inside:
             person.sock.close()
     said = people * turns
@@ -209,7 +211,8 @@ def measure(people: int, size: int, turns: int, nodes: int, redis: str | None) -
         f"rooms of {size:>3}, on {nodes} {'node' if nodes == 1 else 'nodes'}: "
         f"to come in {entered / people * 1e6:,.0f} us and {grown / people:,.0f} bytes; "
         f"a message {spent / said * 1e6:,.0f} us, or {spent / said / size * 1e6:.1f} us a delivery"
-        + (f"; in Redis {redis_spent / said * 1e6:.0f} us a message" if redis else ""),
+        + (f"; in Redis {redis_spent / said * 1e6:.0f} us a message" if redis else "")
+        + (f", on a node that nobody is on {aside_spent / said * 1e6:.0f} us" if empty else ""),
         flush=True,
     )
 
@@ -221,13 +224,14 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=10, help="messages of each (default: 10)")
     parser.add_argument("--nodes", type=int, default=1, help="processes, which need --redis (default: 1)")
     parser.add_argument("--redis", metavar="URL", help="what the nodes share (default: a node keeps it in memory)")
+    parser.add_argument("--empty", action="store_true", help="with --redis: one more node, that nobody is on")
     arguments = parser.parse_args()
     raise_descriptors()
     pin(processors()[1])
     print(", ".join(describe().values()))
     for size in map(int, arguments.rooms.split(",")):
         people = max(arguments.people // size, 1) * size
-        measure(people, size, arguments.turns, arguments.nodes, arguments.redis)
+        measure(people, size, arguments.turns, arguments.nodes, arguments.redis, arguments.empty)
 
 
 if __name__ == "__main__":
