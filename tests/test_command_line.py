@@ -213,7 +213,7 @@ async def slow():
 async def test_ctrl_c_while_the_application_is_being_imported(folder: Path) -> None:
     (folder / "slow.py").write_text("import time\nprint('importing')\ntime.sleep(1000)\n")
     async with serving(folder, application="slow:server") as program:
-        await program.prints("^importing$")
+        await program.prints(r"^importing\n")
         program.process.send_signal(signal.SIGINT)
         assert await program.ends() == "importing\n"
     assert program.process.returncode == 130
