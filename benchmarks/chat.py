@@ -138,7 +138,7 @@ def wait_until_open(one: Running) -> None:
         person = Person(one.port, 62_500)
         try:
             person.enter("the waiting room")
-        except Wrong:
+        except (OSError, Wrong):
             time.sleep(0.1)
         else:
             return

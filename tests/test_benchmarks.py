@@ -6,6 +6,8 @@ import contextlib
 import re
 import socket
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -270,3 +272,11 @@ def test_two_workers_are_measured_beside_one(capsys: pytest.CaptureFixture[str])
         [int(part) for part in found.split(", ")] for found in re.findall(r"once: \[(.*)\]$", printed, re.MULTILINE)
     ]
     assert [(len(spread), sum(spread)) for spread in spreads] == [(2, workers.SPREAD)] * 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="people come from many addresses, which only Linux has on loopback")
+def test_what_the_chat_costs_is_printed() -> None:
+    command = [sys.executable, "-m", "benchmarks.chat", "--people", "6", "--rooms", "2,3", "--turns", "1"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=50).stdout
+    line = r"^rooms of +(\d), on 1 node: to come in [\d,]+ us and .* a message [\d,]+ us"
+    assert re.findall(line, printed, re.MULTILINE) == ["2", "3"]
