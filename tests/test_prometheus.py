@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from trio_upgrade import Limits, Request, Response, Server, websocket
 from trio_upgrade.prometheus import LOCAL, Metrics, ServerCollector
 from trio_upgrade.testing import open_upgrade
 
+from .program_support import ROOT
 from .support import get, open_client, post, serving
 from .websocket_support import frame, shake
 
@@ -230,3 +234,11 @@ async def test_who_may_ask_through_a_unix_socket(tmp_path: Path, networks: list[
 def test_a_network_that_is_none_is_an_error() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         Metrics(["nonsense"])
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "prometheus_client.py").write_text("raise ImportError")
+    command = [sys.executable, "-c", "import trio_upgrade.prometheus"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert "pip install 'trio-upgrade[prometheus]'" in done.stderr.splitlines()[-1]

@@ -19,7 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from prometheus_client import REGISTRY, CollectorRegistry
+try:
+    from prometheus_client import REGISTRY, CollectorRegistry
+except ImportError as exc:
+    raise ImportError(
+        "trio_upgrade.prometheus needs the package prometheus-client: pip install 'trio-upgrade[prometheus]'"
+    ) from exc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
