@@ -4,6 +4,7 @@ import trio
 
 from examples.chat import make_server
 
+from .program_support import ENVIRONMENT, ROOT, running
 from .support import Client, Reply, get, open_client, serving
 from .websocket_support import shake, text
 
@@ -56,3 +57,10 @@ async def test_its_metrics_are_for_this_machine_and_not_for_those_behind_a_proxy
         assert (await ask(client, "/metrics", fields=b"X-Forwarded-For: 192.0.2.1\r\n")).status == 403
         await client.aclose()
         await visitor.aclose()
+
+
+async def test_networks_that_are_none_are_said_in_one_line() -> None:
+    env = {**ENVIRONMENT, "CHAT_METRICS_FROM": "10.0.0.0/8 nonsense"}
+    async with running("-m", "trio_upgrade", "examples.chat:server", "--port", "0", cwd=ROOT, env=env) as program:
+        printed = await program.ends()
+    assert printed == "chat: CHAT_METRICS_FROM: 'nonsense' does not appear to be an IPv4 or IPv6 network\n"

@@ -68,7 +68,10 @@ def load() -> dict[str, Page]:
 
 PAGES = load()
 
-metrics = Metrics([*LOCAL, *os.environ.get("CHAT_METRICS_FROM", "").split()])
+try:
+    metrics = Metrics([*LOCAL, *os.environ.get("CHAT_METRICS_FROM", "").split()])
+except ValueError as exc:
+    raise SystemExit(f"chat: CHAT_METRICS_FROM: {exc}") from None
 
 
 def health(request: Request) -> Response:
