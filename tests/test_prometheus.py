@@ -99,9 +99,10 @@ async def test_each_figure_moves_when_it_should(caplog: pytest.LogCaptureFixture
             step["connections_total"] -= 1
             step["requests_total"] -= 1
             for name in ("received_bytes_total", "sent_bytes_total"):  # exactly: tests/test_observability.py
-                least = expected.pop(name, 0)
-                assert step.pop(name) >= least
-                moved.update([name] if least else [])
+                by = step.pop(name)
+                if least := expected.pop(name, 0):
+                    assert least <= by < least + 50_000
+                    moved.add(name)
             assert {name: by for name, by in step.items() if by} == {
                 name.replace("__", " "): by for name, by in expected.items()
             }
