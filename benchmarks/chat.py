@@ -155,7 +155,9 @@ def redis_clock(url: str | None) -> float:
     with socket.create_connection((place.hostname or HOST, place.port or 6379), PATIENCE) as sock:
         sock.sendall(b"INFO cpu\r\n")
         said = sock.recv(1 << 16).decode()
-    return sum(float(value) for value in re.findall(r"^used_cpu_(?:user|sys):(\S+)", said, re.MULTILINE))
+    if not (found := re.findall(r"^used_cpu_(?:user|sys):(\S+)", said, re.MULTILINE)):
+        raise Wrong(f"Redis does not tell its processor time: {said[:80]!r}")
+    return sum(map(float, found))
 
 
 def talk(inside: Sequence[Person], size: int, turns: int) -> None:
@@ -226,10 +228,17 @@ def main() -> None:
     parser.add_argument("--redis", metavar="URL", help="what the nodes share (default: a node keeps it in memory)")
     parser.add_argument("--empty", action="store_true", help="with --redis: one more node, that nobody is on")
     arguments = parser.parse_args()
+    sizes = [int(size) for size in arguments.rooms.split(",") if size.isdecimal()]
+    if (arguments.nodes > 1 or arguments.empty) and arguments.redis is None:
+        parser.error("--nodes and --empty need --redis")
+    if not (
+        0 < arguments.people <= 60_000 and arguments.turns > 0 and arguments.nodes > 0 and sizes and min(sizes) > 0
+    ):
+        parser.error("there must be 1 to 60,000 people, and at least one of everything else")
     raise_descriptors()
     pin(processors()[1])
     print(", ".join(describe().values()))
-    for size in map(int, arguments.rooms.split(",")):
+    for size in sizes:
         people = max(arguments.people // size, 1) * size
         measure(people, size, arguments.turns, arguments.nodes, arguments.redis, arguments.empty)
 

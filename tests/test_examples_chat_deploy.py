@@ -306,12 +306,12 @@ def test_the_units_are_valid(tmp_path: Path) -> None:
         if "CI" in os.environ:
             pytest.fail("there is no systemd-analyze, and CI must have one")
         pytest.skip("there is no systemd-analyze: get it with `apt-get install systemd`")
-    (tmp_path / "chat@.service.d").mkdir()
-    for name in ("chat@.service", "chat@.service.d/socket.conf", "chat@.socket"):
+    (tmp_path / "chat@443.service.d").mkdir()
+    for name in ("chat@.service", "chat@443.service.d/socket.conf", "chat@.socket"):
         text = (DEPLOY / name).read_text().replace("/opt/chat/.venv/bin/trio-upgrade", sys.executable)
         (tmp_path / name).write_text(text)
     done = subprocess.run(
-        [analyze, "verify", "--man=no", "chat@8001.service", "chat@8001.socket"],
+        [analyze, "verify", "--man=no", "chat@8001.service", "chat@443.service", "chat@443.socket"],
         env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

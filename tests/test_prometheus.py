@@ -212,6 +212,8 @@ async def test_a_server_may_be_asked_by_way_of_another() -> None:
         (["10.0.0.0/8", "unix"], "X-Other: 1", "403"),
         (LOCAL, "X-Forwarded-For: 127.0.0.1", "403"),
         (LOCAL, "Forwarded: for=127.0.0.1", "403"),
+        (LOCAL, "X-Real-IP: 127.0.0.1", "403"),
+        (LOCAL, "Via: 1.1 nginx", "403"),
     ],
 )
 async def test_who_may_ask(networks: list[str], field: str, status: str) -> None:

@@ -37,6 +37,7 @@ from ._server import Server
 __all__ = ["LOCAL", "Metrics", "ServerCollector"]
 
 LOCAL = ("127.0.0.0/8", "::1", "unix")
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")  # a proxy says so by one of these
 
 STATES = ("idle", "active", "upgraded")
 
@@ -83,8 +84,8 @@ class Metrics:
     """Answers a request for the figures of the server that it was sent to.
 
     Only a client that connects by itself from one of `networks` gets them. Others get 403, and so
-    does whoever comes through a proxy, as X-Forwarded-For or Forwarded tells: what a proxy passes
-    on is the world's.
+    does whoever comes through a proxy that says so (X-Forwarded-For, Forwarded, X-Real-IP, Via): what
+    it passes on is the world's. A proxy that says nothing must itself be kept from asking.
 
     Args:
       networks: IP networks or addresses, in the notation of `ipaddress.ip_network`, and "unix" for
@@ -114,5 +115,4 @@ class Metrics:
         return Response(200, encode(registry), [("Cache-Control", "no-store")], content_type=content_type)
 
     def _allows(self, request: Request) -> bool:
-        forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
-        return not forwarded and self._networks.trusts_peer(request.peername)
+        return not any(name in request.headers for name in FORWARDED) and self._networks.trusts_peer(request.peername)

@@ -31,7 +31,7 @@ logger = logging.getLogger("chat.redis")
 
 BLOCK = 2  # seconds that a read of the feed waits for something
 BATCH = 200  # entries of the feed that are read at once
-FEED_LENGTH = 20_000  # entries: a node that was away for longer lets its people enter again
+FEED_LENGTH = 200_000  # entries, some 70 MB: a node that was away for longer lets its people enter again
 ROOM_LENGTH = 1000  # messages kept of a room: who comes back gets all that were missed
 ROOM_SECONDS = 7 * 86400  # that a room is remembered in which nothing is said
 RECEIPT_SECONDS = 86400  # that a message is known when it is sent again
