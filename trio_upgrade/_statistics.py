@@ -90,20 +90,25 @@ class Counters:
 
     def look(self, connections: Iterable[_Connection]) -> Statistics:
         """The numbers of now, with those of the connections that are open."""
-        running = list(connections)
-        idle = sum(connection.idle for connection in running)
-        upgraded = sum(connection.upgraded for connection in running)
+        open_, idle, upgraded, received, sent = 0, 0, 0, self.bytes_received, self.bytes_sent
+        for connection in connections:  # of which there may be many
+            open_ += 1
+            idle += connection.idle
+            upgraded += connection.upgraded
+            transport = connection.transport
+            received += transport.bytes_received
+            sent += transport.bytes_sent
         return Statistics(
-            open=len(running),
+            open=open_,
             idle=idle,
-            active=len(running) - idle - upgraded,
+            active=open_ - idle - upgraded,
             upgraded=upgraded,
             connections=self.connections,
             refused=self.refused,
             requests=self.requests,
             upgrades=self.upgrades,
-            bytes_received=self.bytes_received + sum(c.transport.bytes_received for c in running),
-            bytes_sent=self.bytes_sent + sum(c.transport.bytes_sent for c in running),
+            bytes_received=received,
+            bytes_sent=sent,
             handler_errors=self.handler_errors,
             broadcasts=self.broadcasts,
             slow_readers=self.slow_readers,
