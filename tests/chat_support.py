@@ -54,6 +54,15 @@ class Person:
 Door: TypeAlias = Callable[[], AbstractAsyncContextManager[Person]]
 
 
+@contextlib.asynccontextmanager
+async def visitor(door: Door, name: str, room: str = "lobby", last: str = "") -> AsyncIterator[Person]:
+    """Somebody who is in a room."""
+    async with door() as person:
+        await person.enter(name, room, last)
+        await person.hear("welcome")
+        yield person
+
+
 class Talker:
     """Sends numbered messages one by one, as the page does, and keeps what arrives.
 

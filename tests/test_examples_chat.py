@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from examples.chat.store import MemoryStore, Message
 from examples.chat.words import clean_name, problem_with
 from trio_upgrade import Server
 
-from .chat_support import Person, session_of
+from .chat_support import Person, session_of, visitor
 from .support import Connect, get, serving
 
 Logged = Callable[[], list[str]]
@@ -40,13 +41,9 @@ class Chat:
         async with connect("ws://test/chat", stream=ours) as ws:
             yield Person(ws)
 
-    @contextlib.asynccontextmanager
-    async def visitor(self, name: str, room: str = "lobby", last: str = "") -> AsyncIterator[Person]:
+    def visitor(self, name: str, room: str = "lobby", last: str = "") -> AbstractAsyncContextManager[Person]:
         """Somebody who is in a room."""
-        async with self.person() as person:
-            await person.enter(name, room, last)
-            await person.hear("welcome")
-            yield person
+        return visitor(self.person, name, room, last)
 
 
 @pytest.fixture

@@ -572,6 +572,52 @@ def test_pages_on_two_nodes_go_on_when_one_is_killed(
         expect(somebody.people).to_have_text(["Ann", "Ben"])
 
 
+@contextlib.contextmanager
+def two_workers(redis: RedisServer) -> Iterator[tuple[str, list[int]]]:
+    """The chat under gunicorn: its address, and the processes of its workers."""
+    options = ["-k", "trio_upgrade.gunicorn.TrioWorker", "-w", "2", "-b", "127.0.0.1:0", "--no-control-socket"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", *options, "examples.chat:server"],
+        env={**os.environ, "CHAT_REDIS_URL": redis.url},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        url = ""
+        workers: list[int] = []
+        while len(workers) < 2:
+            line = process.stderr.readline()
+            assert line, "gunicorn has ended"
+            if found := re.search(r"Listening at: (\S+) ", line):
+                url = found[1]
+            if found := re.search(r"Booting worker with pid: (\d+)", line):
+                workers.append(int(found[1]))
+        yield url, workers
+    finally:
+        process.terminate()
+        process.communicate(timeout=40)
+
+
+def test_pages_go_on_at_the_other_worker_when_theirs_is_killed(
+    person: Callable[..., Person], redis: RedisServer
+) -> None:
+    with two_workers(redis) as (url, workers):
+        ann, ben = person("Ann", url=url), person("Ben", url=url)
+        said = ["hello"]
+        ann.say("hello")
+        for worker in workers:
+            ben.sees(*said)
+            os.kill(worker, signal.SIGKILL)
+            said += [f"{worker} is gone", "so it is"]
+            ann.say(said[-2])
+            ben.sees(*said[:-1])
+            ben.say(said[-1])
+            for somebody in (ann, ben):
+                somebody.sees(*said)
+                expect(somebody.people).to_have_text(["Ann", "Ben"])
+
+
 def test_a_page_keeps_what_was_typed_while_redis_is_away(
     person: Callable[..., Person], node: Callable[..., Process], redis: RedisServer
 ) -> None:

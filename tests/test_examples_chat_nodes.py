@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import trio
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import connect
 
-from .chat_support import Person, Talker, talking
+from .chat_support import Person, Talker, talking, visitor
 from .program_support import ROOT, Program, running
 from .redis_support import RedisServer, redis_server
 
@@ -46,13 +47,9 @@ class Node:
         async with connect(f"ws://127.0.0.1:{self.port}/chat", max_size=None) as ws:
             yield Person(ws)
 
-    @contextlib.asynccontextmanager
-    async def visitor(self, name: str, room: str = "lobby", last: str = "") -> AsyncIterator[Person]:
+    def visitor(self, name: str, room: str = "lobby", last: str = "") -> AbstractAsyncContextManager[Person]:
         """Somebody who is in a room."""
-        async with self.person() as person:
-            await person.enter(name, room, last)
-            await person.hear("welcome")
-            yield person
+        return visitor(self.person, name, room, last)
 
 
 @contextlib.asynccontextmanager

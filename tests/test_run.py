@@ -142,3 +142,22 @@ def test_several_failures_stay_a_group() -> None:
 
     with pytest.raises(ExceptionGroup):
         trio_upgrade.run(trio_upgrade.Server(okay), 0, on_listening=fail)
+
+
+async def test_what_runs_around_the_server_is_opened_before_it_and_closed_after_it() -> None:
+    call = """
+import contextlib
+
+@contextlib.asynccontextmanager
+async def opened():
+    print("opened", flush=True)
+    yield server
+    print("closed", flush=True)
+
+trio_upgrade.run(opened(), 0)
+"""
+    async with running(call) as (process, screen, first):
+        assert first == "opened\n"
+        assert (await screen.exactly(len("Serving on"))) == b"Serving on"
+        process.terminate()
+        assert (await screen.rest()).endswith(b"\nclosed\n")
