@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import trio
 
-from tests.support import chunked
-from tests.websocket_support import TEXT, frame
+from tests.support.client import chunked
+from tests.support.websocket_client import TEXT, frame
 from trio_upgrade import Limits
 
 from .launch import Running, launch

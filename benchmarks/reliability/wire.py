@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import trio
 
-from tests.websocket_support import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, accept_of, frame
+from tests.support.websocket_client import BINARY, CLOSE, CONTINUATION, KEY, PING, PONG, accept_of, frame
 
 from .pattern import Pattern
 
