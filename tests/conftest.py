@@ -37,7 +37,7 @@ async def closing_clients(way: Callable[[Server], Awaitable[Client]]) -> AsyncIt
 
     yield connect
     for one in clients:
-        await trio.aclose_forcefully(one.stream)
+        await one.vanish()
 
 
 @pytest.fixture(params=["memory", "tcp"])

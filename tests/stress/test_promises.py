@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "benchmarks.reliability"]
+COMMAND = [sys.executable, "-m", "tests.stress"]
 
 pytestmark = [
     pytest.mark.once,

@@ -25,7 +25,12 @@ def get(target: str = "/", fields: bytes = b"", method: str = "GET", version: st
 
 def post(body: bytes, fields: bytes = b"", target: str = "/") -> bytes:
     """A request with a body and its length."""
-    return f"POST {target} HTTP/1.1\r\n".encode() + HOST + fields + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    return post_head(len(body), fields, target) + body
+
+
+def post_head(length: int, fields: bytes = b"", target: str = "/") -> bytes:
+    """The head of a request with a body of so many bytes."""
+    return get(target, fields + b"Content-Length: %d\r\n" % length, "POST")
 
 
 def upgrade(fields: bytes = b"", behind: bytes = b"", target: str = "/") -> bytes:
@@ -47,15 +52,18 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes = b""
     interim: list[int] = field(default_factory=list)
-    complete: bool = True
 
     @property
     def closes(self) -> bool:
         return "close" in self.headers.get("connection", "").split(", ")
 
 
+class Wrong(AssertionError):
+    """The server sent something else than it must."""
+
+
 class Client:
-    """The client's end of one connection."""
+    """The client's end of one connection. What it receives ahead of what it is asked for, it keeps."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
@@ -68,47 +76,90 @@ class Client:
             if len(parts) > 1:
                 await trio.testing.wait_all_tasks_blocked()
 
+    # ---- responses
+
     async def reply(self, method: str = "GET") -> Reply:
         """Read one response: of an upgrade, its 101."""
+        parser, reply = await self._begin_reply(method)
+        while isinstance(event := await self._next_event(parser), h11.Data):
+            reply.content += event.data
+        self._buffer[:0] = parser.trailing_data[0]
+        return reply
+
+    async def head(self, status: int) -> Reply:
+        """Read the head of a response, which has this status; its content is what comes next."""
+        parser, reply = await self._begin_reply("GET")
+        self._buffer[:0] = parser.trailing_data[0]
+        if reply.status != status:
+            raise Wrong(f"status {reply.status} instead of {status}")
+        return reply
+
+    async def _begin_reply(self, method: str) -> tuple[h11.Connection, Reply]:
         parser = h11.Connection(h11.CLIENT)
         fields = [("Host", "test"), ("Connection", "Upgrade"), ("Upgrade", "echo")]
         parser.send(h11.Request(method=method, target="/", headers=fields))
         parser.send(h11.EndOfMessage())
-        if self._buffer:
-            parser.receive_data(bytes(self._buffer))
-            self._buffer.clear()
         reply = Reply(0)
-        while True:
-            event = parser.next_event()
-            if event is h11.NEED_DATA:
-                parser.receive_data(bytes(await self.stream.receive_some()))
-            elif isinstance(event, h11.InformationalResponse) and event.status_code != 101:
+        while not reply.status:
+            event = await self._next_event(parser)
+            assert isinstance(event, h11.InformationalResponse | h11.Response)
+            if isinstance(event, h11.InformationalResponse) and event.status_code != 101:
                 reply.interim.append(event.status_code)
-            elif isinstance(event, h11.InformationalResponse | h11.Response):
+            else:
                 reply.status = event.status_code
                 reply.headers = dict(Headers.of(event.headers.raw_items()))
-            elif isinstance(event, h11.Data):
-                reply.content += event.data
-            else:
-                assert reply.status, "the connection ended without a response"
-                self._buffer += parser.trailing_data[0]
-                return reply
+        return parser, reply
+
+    async def _next_event(self, parser: h11.Connection) -> object:
+        try:
+            while (event := parser.next_event()) is h11.NEED_DATA:
+                parser.receive_data(await self.some())
+        except h11.RemoteProtocolError as exc:
+            raise Wrong(f"no response: {exc}") from exc
+        return event
+
+    # ---- bytes
+
+    async def some(self, at_most: int = 2**16) -> bytes:
+        """Read some bytes; none at the end."""
+        if not self._buffer:
+            self._buffer += await self.stream.receive_some()
+        data = bytes(self._buffer[:at_most])
+        del self._buffer[:at_most]
+        return data
 
     async def exactly(self, size: int) -> bytes:
-        """Read `size` bytes."""
+        """Read `size` bytes. Cancelled, it can be called again."""
         while len(self._buffer) < size:
-            data = await self.stream.receive_some()
-            assert data, f"the end came after {bytes(self._buffer)!r}"
-            self._buffer += data
+            await self._receive()
         data = bytes(self._buffer[:size])
         del self._buffer[:size]
         return data
 
+    async def line(self) -> bytes:
+        """Read up to the next CR LF, without it."""
+        while (end := self._buffer.find(b"\r\n")) < 0:
+            await self._receive()
+        return (await self.exactly(end + 2))[:-2]
+
     async def rest(self) -> bytes:
-        """Read to the end."""
+        """Read to the end. Cancelled, it can be called again."""
         async for data in self.stream:
             self._buffer += data
-        return bytes(self._buffer)
+        return await self.exactly(len(self._buffer))
+
+    async def end(self) -> None:
+        """Read the end, and nothing in front of it."""
+        if data := await self.some():
+            raise Wrong(f"{data[:80]!r} where the end should be")
+
+    async def _receive(self) -> None:
+        data = await self.stream.receive_some()
+        if not data:
+            raise Wrong(f"the connection ended after {bytes(self._buffer[:80])!r}")
+        self._buffer += data
+
+    # ---- ending
 
     async def send_eof(self) -> None:
         assert isinstance(self.stream, trio.abc.HalfCloseableStream)
@@ -116,6 +167,10 @@ class Client:
 
     async def aclose(self) -> None:
         await self.stream.aclose()
+
+    async def vanish(self) -> None:
+        """Close without a word; what TLS has to say at its end is left out."""
+        await trio.aclose_forcefully(self.stream)
 
 
 Connect: TypeAlias = Callable[[Server], Awaitable[Client]]
@@ -166,9 +221,10 @@ async def open_client(listener: trio.SocketListener) -> Client:
 
 def reset(client: Client) -> None:
     """Close with a reset instead of an orderly end."""
-    assert isinstance(client.stream, trio.SocketStream)
-    client.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    client.stream.socket.close()
+    below = client.stream.transport_stream if isinstance(client.stream, trio.SSLStream) else client.stream
+    assert isinstance(below, trio.SocketStream)
+    below.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    below.socket.close()
 
 
 async def okay(request: Request) -> Response:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import os
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import trio
 import trio.testing
+from websockets.utils import accept_key
 
 from trio_upgrade import Limits, Server, websocket
 
@@ -79,11 +79,6 @@ def handshake(
     return get(target, upgrade + version + key + fields, method=method)
 
 
-def accept_of(key: str) -> str:
-    """What `Sec-WebSocket-Accept` must be (section 4.2.2)."""
-    return base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
-
-
 class Peer:
     """A client with an open WebSocket."""
 
@@ -131,7 +126,7 @@ class Peer:
 
     async def aclose(self) -> None:
         """Vanish."""
-        await trio.aclose_forcefully(self.stream)
+        await self.client.vanish()
 
 
 async def shake(client: Client, fields: bytes = b"", behind: bytes = b"", target: str = "/") -> Peer:
@@ -142,7 +137,7 @@ async def shake(client: Client, fields: bytes = b"", behind: bytes = b"", target
     assert reply.status == 101, reply
     assert reply.headers["upgrade"].lower() == "websocket"
     assert reply.headers["connection"].lower() == "upgrade"
-    assert reply.headers["sec-websocket-accept"] == accept_of(key)
+    assert reply.headers["sec-websocket-accept"] == accept_key(key)
     return Peer(client, reply)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame as TheirFrame
 from websockets.protocol import Protocol, Side
+from websockets.utils import accept_key
 
 from trio_upgrade.testing import open_upgrade
 from trio_upgrade.websocket import WebSocket
@@ -27,7 +28,6 @@ from ..support.websocket_client import (
     Frame,
     Message,
     Recorder,
-    accept_of,
     check_failure,
     close,
     echo,
@@ -331,7 +331,7 @@ async def exchange(messages: list[tuple[str | bytes, int]], size: int) -> None:
         protocol="websocket",
         headers=[("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", KEY)],
     ) as (status, headers, stream):
-        assert (status, headers["sec-websocket-accept"]) == (101, accept_of(KEY))
+        assert (status, headers["sec-websocket-accept"]) == (101, accept_key(KEY))
         sent = bytearray()
         for message, fragments in messages:
             send_in_fragments(protocol, message, fragments)

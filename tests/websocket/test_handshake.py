@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+from websockets.utils import accept_key
 
 from trio_upgrade import Request, Response, Server, websocket
 
@@ -17,7 +18,6 @@ from ..support.websocket_client import (
     KEY,
     Peer,
     Recorder,
-    accept_of,
     close,
     echo,
     frame,
@@ -51,7 +51,7 @@ async def test_the_example_of_the_rfc(connect: Connect) -> None:
         "upgrade": "websocket",
         "sec-websocket-accept": "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
     }
-    assert accept_of(KEY) == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    assert accept_key(KEY) == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
     await Peer(client, reply).send(close())
     assert await Peer(client, reply).close_code() == 1000
 

@@ -11,10 +11,11 @@ import trio
 
 from trio_upgrade import Limits
 
+from ..support.client import Reply, Wrong, get, post, upgrade
+from .client import Messages, PatternClient
 from .launch import Running, launch
 from .pattern import Pattern
 from .promises import Promises
-from .wire import Messages, Reply, Wire, Wrong, get, post, upgrade
 
 __all__ = ["run"]
 
@@ -47,79 +48,80 @@ class Clients:
 
     async def run(self, kind: Kind) -> None:
         """Run a client to its end."""
-        wire = await self.running.open()
+        client = await self.running.open()
         try:
             with trio.fail_after(60):
-                await kind.client(self, wire)
+                await kind.client(self, client)
             self.done[kind.name] += 1
-        except (Wrong, OSError, trio.BrokenResourceError, trio.TooSlowError) as exc:
+        except (AssertionError, OSError, trio.BrokenResourceError, trio.TooSlowError) as exc:
             self.wrong.append(f"{kind.name}: {exc!r}")
         finally:
-            await wire.aclose()
+            await client.vanish()
 
     def note(self, reply: Reply) -> None:
-        self.late += says_close(reply)
+        self.late += reply.closes
 
     # ---- under way when the shutdown begins
 
-    async def streamed(self, wire: Wire) -> None:
+    async def streamed(self, client: PatternClient) -> None:
         """A response is on its way: by the time it is asked to close, its head is sent."""
-        await wire.send(get(f"/paced/streamed/{CONTENT}"))
+        await client.send(get(f"/paced/streamed/{CONTENT}"))
         self.ready += 1
-        await wire.response(Pattern("streamed"), CONTENT)
-        await wire.end()
+        await client.response(Pattern("streamed"), CONTENT)
+        await client.end()
 
-    async def body(self, wire: Wire) -> None:
+    async def body(self, client: PatternClient) -> None:
         """A request's head has arrived, and half of its body."""
         body = Pattern("body").take(BODY)
-        await wire.send(post(f"/echo/body/{BODY}", BODY) + body[: BODY // 2])
+        request = post(body, target=f"/echo/body/{BODY}")
+        await client.send(request[: -BODY // 2])
         self.ready += 1
         await self.refused.wait()
-        await wire.send(body[BODY // 2 :])
-        if not says_close(await wire.response(Pattern("body"), BODY)):
+        await client.send(request[-BODY // 2 :])
+        if not (await client.response(Pattern("body"), BODY)).closes:
             raise Wrong("a response during a shutdown that does not say Connection: close")
-        await wire.end()
+        await client.end()
 
-    async def stream(self, wire: Wire) -> None:
+    async def stream(self, client: PatternClient) -> None:
         """An upgraded stream echoes, and says goodbye."""
-        await wire.send(upgrade("/goodbye"))
-        await wire.head(101)
-        await wire.send(Pattern("stream").take(BODY))
-        await wire.pattern(Pattern("stream"), BODY)
+        await client.send(upgrade(target="/goodbye"))
+        await client.head(101)
+        await client.send(Pattern("stream").take(BODY))
+        await client.pattern(Pattern("stream"), BODY)
         self.ready += 1
-        await goodbye(wire, BODY)
+        await goodbye(client, BODY)
 
-    async def messages(self, wire: Wire) -> None:
+    async def messages(self, client: PatternClient) -> None:
         """A WebSocket echoes, and is closed with 1001."""
-        channel = await Messages.open(wire, "/messages")
+        channel = await Messages.open(client, "/messages")
         await channel.echo(b"hello")
         self.ready += 1
         await channel.closed(1001)
 
-    async def idle(self, wire: Wire) -> None:
+    async def idle(self, client: PatternClient) -> None:
         """A connection is kept, and sends its next request just before the shutdown."""
-        await wire.send(get("/okay"))
-        await wire.okay()
+        await client.send(get("/okay"))
+        await client.okay()
         self.ready += 1
         await self.stopped.wait()
-        await wire.send(get("/okay"))
+        await client.send(get("/okay"))
         self.ready += 1
-        self.note(await wire.okay())
-        await wire.end()
+        self.note(await client.okay())
+        await client.end()
 
     # ---- queued on the listener
 
-    async def queued(self, wire: Wire) -> None:
-        await wire.send(post(f"/echo/queued/{BODY}", BODY) + Pattern("queued").take(BODY))
+    async def queued(self, client: PatternClient) -> None:
+        await client.send(post(Pattern("queued").take(BODY), target=f"/echo/queued/{BODY}"))
         self.ready += 1
-        self.note(await wire.response(Pattern("queued"), BODY))
-        await wire.end()
+        self.note(await client.response(Pattern("queued"), BODY))
+        await client.end()
 
-    async def queued_stream(self, wire: Wire) -> None:
-        await wire.send(upgrade("/goodbye"))
+    async def queued_stream(self, client: PatternClient) -> None:
+        await client.send(upgrade(target="/goodbye"))
         self.ready += 1
-        await wire.head(101)
-        await goodbye(wire, 0)
+        await client.head(101)
+        await goodbye(client, 0)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Kind:
 
     count: int
     name: str
-    client: Callable[[Clients, Wire], Awaitable[None]]
+    client: Callable[[Clients, PatternClient], Awaitable[None]]
     promise: str
 
 
@@ -151,12 +153,8 @@ def total(kinds: Iterable[Kind]) -> int:
     return sum(kind.count for kind in kinds)
 
 
-def says_close(reply: Reply) -> bool:
-    return reply.headers.get("connection") == "close"
-
-
-async def goodbye(wire: Wire, count: int) -> None:
-    if (line := await wire.rest()) != b"goodbye after %d bytes\n" % count:
+async def goodbye(client: PatternClient, count: int) -> None:
+    if (line := await client.rest()) != b"goodbye after %d bytes\n" % count:
         raise Wrong(f"{line!r} instead of a goodbye")
 
 
@@ -243,7 +241,7 @@ async def check_refused(promises: Promises, clients: Clients) -> None:
     with trio.move_on_after(GRACE / 2):
         while not refused:
             try:
-                await (await clients.running.open()).aclose()
+                await (await clients.running.open()).vanish()
             except (ConnectionRefusedError, ConnectionResetError):
                 refused = True
             await trio.sleep(0.05)
@@ -254,17 +252,17 @@ async def check_refused(promises: Promises, clients: Clients) -> None:
 
 async def shut_down_the_stubborn(promises: Promises, running: Running) -> None:
     """What does not end by itself is ended."""
-    wires = []
+    clients = []
     for number in range(40):
-        wire = await running.open()
-        await wire.send(upgrade("/held") if number % 2 else get("/endless"))
-        await wire.head(101 if number % 2 else 200)
-        wires.append(wire)
+        client = await running.open()
+        await client.send(upgrade(target="/held") if number % 2 else get("/endless"))
+        await client.head(101 if number % 2 else 200)
+        clients.append(client)
     running.process.send_signal(signal.SIGTERM)
     with trio.fail_after(60):
         seconds, status = await running.ended()
-    for wire in wires:
-        await wire.aclose()
+    for client in clients:
+        await client.vanish()
     promises.check(
         f"40 handlers that do not end are ended after the grace time of {SHORT_GRACE} s",
         f"after {seconds:.2f} s, exit status {status}",

@@ -19,13 +19,13 @@ import trustme
 
 from trio_upgrade import Limits
 
-from ..speed.machine import pin, processors
+from ..support.client import get
+from .client import PatternClient, connect, connect_tls
 from .promises import descriptors, resident
-from .wire import Wire, connect, connect_tls, get
 
 __all__ = ["Look", "Running", "keep_apart", "launch"]
 
-MODULE = "benchmarks.reliability.program"
+MODULE = "tests.stress.server"
 
 _apart: list[str] = []  # what keeps the server under test to a processor of its own
 
@@ -35,10 +35,9 @@ def keep_apart() -> None:
 
     Otherwise the clients, who are on this machine only because they have to be somewhere, would hold it up.
     """
-    servers, clients = processors()
-    pin(clients)
-    if servers is not None:
-        _apart[:] = ["--processor", str(servers)]
+    if len(processors := sorted(os.sched_getaffinity(0))) > 1:
+        _apart[:] = ["--processor", str(processors[0])]
+        os.sched_setaffinity(0, {processors[1]})
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Running:
         self.tls_port = ports["tls_port"]
         self._context = context
 
-    async def open(self, *, tls: bool = False) -> Wire:
+    async def open(self, *, tls: bool = False) -> PatternClient:
         return await connect_tls(self.tls_port, self._context) if tls else await connect(self.port)
 
     def resident(self) -> int:
@@ -72,13 +71,12 @@ class Running:
 
     async def look(self) -> Look:
         """Ask it; the connection that asks is one of those it counts."""
-        wire = await self.open()
+        client = await self.open()
         try:
-            await wire.send(get("/statistics", "Connection: close\r\n"))
-            reply = await wire.head(200)
-            return Look(**json.loads(await wire.exactly(int(reply.headers["content-length"]))))
+            await client.send(get("/statistics", b"Connection: close\r\n"))
+            return Look(**json.loads((await client.reply()).content))
         finally:
-            await wire.aclose()
+            await client.vanish()
 
     async def settled(self, descriptors: int, seconds: float) -> int:
         """Wait for the descriptors to be down to a number again; how many there are then."""

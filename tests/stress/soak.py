@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import trio
 
-from tests.support.client import chunked
-from tests.support.websocket_client import TEXT, frame
 from trio_upgrade import Limits
 
+from ..support.client import chunked, get, post, post_head, reset, upgrade
+from ..support.websocket_client import TEXT, frame
+from .client import Messages, PatternClient
 from .launch import Running, launch
 from .pattern import Pattern
 from .promises import Promises
-from .wire import Messages, Wire, Wrong, get, post, upgrade
 
 __all__ = ["run"]
 
@@ -92,17 +92,17 @@ class Load:
                 with trio.fail_after(HUNG):
                     await self._exchange(exchange, tls, rng)
                 self.done[kind] += 1
-            except* (Wrong, OSError, trio.BrokenResourceError, trio.TooSlowError) as group:
+            except* (AssertionError, OSError, trio.BrokenResourceError, trio.TooSlowError) as group:
                 self.wrong.append(f"{kind}: {group.exceptions!r}")
             await trio.sleep(rng.uniform(0, PAUSE))
 
     async def _exchange(self, exchange: Exchange, tls: bool, rng: random.Random) -> None:
-        wire = await self.running.open(tls=tls)
+        client = await self.running.open(tls=tls)
         try:
-            await exchange(wire, rng)
+            await exchange(client, rng)
         finally:
-            self.verified += wire.verified
-            await wire.aclose()
+            self.verified += client.verified
+            await client.vanish()
 
     def by_minute(self, samples: list[int]) -> list[list[int]]:
         """The samples of each minute."""
@@ -112,7 +112,7 @@ class Load:
 
 # ---- exchanges: each has a connection to itself
 
-Exchange = Callable[[Wire, random.Random], Awaitable[None]]
+Exchange = Callable[[PatternClient, random.Random], Awaitable[None]]
 
 
 class Stream:
@@ -126,11 +126,11 @@ def new_name(rng: random.Random) -> str:
     return f"{rng.getrandbits(64):x}"
 
 
-async def send_in_parts(wire: Wire, data: bytes, rng: random.Random) -> None:
+async def send_in_parts(client: PatternClient, data: bytes, rng: random.Random) -> None:
     """Send in packets of any size."""
     while data:
         size = rng.choice([1, 100, 5_000, 70_000])
-        await wire.send(data[:size])
+        await client.send(data[:size])
         data = data[size:]
 
 
@@ -143,70 +143,69 @@ def in_chunks(data: bytes, rng: random.Random) -> bytes:
     return chunked(*chunks)
 
 
-async def requests(wire: Wire, rng: random.Random) -> None:
+async def requests(client: PatternClient, rng: random.Random) -> None:
     """Requests with bodies on one connection, with other requests pipelined behind them."""
     for _ in range(rng.randint(1, 4)):
         name, size = new_name(rng), rng.randint(0, MOST)
         body = Pattern(name).take(size)
         target = f"/echo/{name}/{size}"
         if rng.random() < 0.5:
-            request = post(target, size) + body
+            request = post(body, target=target)
         else:
-            head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
-            request = head.encode() + in_chunks(body, rng)
+            request = get(target, b"Transfer-Encoding: chunked\r\n", "POST") + in_chunks(body, rng)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(send_in_parts, wire, request + get("/okay"), rng)
-            await wire.response(Pattern(name), size)
-            await wire.okay()
+            nursery.start_soon(send_in_parts, client, request + get("/okay"), rng)
+            await client.response(Pattern(name), size)
+            await client.okay()
 
 
-async def responses(wire: Wire, rng: random.Random) -> None:
+async def responses(client: PatternClient, rng: random.Random) -> None:
     """Streamed responses, with a length and without."""
     for _ in range(rng.randint(1, 4)):
         name, size = new_name(rng), rng.randint(0, MOST)
-        await wire.send(get(f"/pattern/{name}/{size}{rng.choice(['', '?length'])}"))
-        await wire.response(Pattern(name), size)
+        await client.send(get(f"/pattern/{name}/{size}{rng.choice(['', '?length'])}"))
+        await client.response(Pattern(name), size)
 
 
-async def shake(wire: Wire, rng: random.Random) -> Stream:
+async def shake(client: PatternClient, rng: random.Random) -> Stream:
     """Upgrade, with a body that is read or not, and the first bytes of the stream right behind it."""
     name, size = new_name(rng), rng.randint(1, MOST)
     body = Pattern(name).take(size)
     code = rng.random() < 0.5
-    framing = "Transfer-Encoding: chunked\r\n" if code else f"Content-Length: {size}\r\n"
+    framing = b"Transfer-Encoding: chunked\r\n" if code else b"Content-Length: %d\r\n" % size
     target = f"/stream/{name}/{size}{rng.choice(['', '?unread'])}"
-    head = upgrade(target, fields=framing)
+    head = upgrade(framing, target=target)
     stream = Stream(f"{name} stream")
     first = stream.sent.take(1000)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(send_in_parts, wire, head + (in_chunks(body, rng) if code else body) + first, rng)
-        await wire.head(101)
-        await wire.pattern(stream.expected, len(first))
+        nursery.start_soon(send_in_parts, client, head + (in_chunks(body, rng) if code else body) + first, rng)
+        await client.head(101)
+        await client.pattern(stream.expected, len(first))
     return stream
 
 
-async def echo_stream(wire: Wire, stream: Stream, size: int, rng: random.Random) -> None:
+async def echo_stream(client: PatternClient, stream: Stream, size: int, rng: random.Random) -> None:
     """Send what is next of a stream, and read it back meanwhile."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(send_in_parts, wire, stream.sent.take(size), rng)
-        await wire.pattern(stream.expected, size)
+        nursery.start_soon(send_in_parts, client, stream.sent.take(size), rng)
+        await client.pattern(stream.expected, size)
 
 
-async def upgrades(wire: Wire, rng: random.Random) -> None:
+async def upgrades(client: PatternClient, rng: random.Random) -> None:
     """An upgrade with a body, and a stream that is echoed to its end."""
-    stream = await shake(wire, rng)
+    stream = await shake(client, rng)
     for _ in range(rng.randint(0, 4)):
-        await echo_stream(wire, stream, rng.randint(1, MOST), rng)
-    if isinstance(wire.stream, trio.SocketStream):
-        await wire.send_eof()
-        await wire.end()
+        await echo_stream(client, stream, rng.randint(1, MOST), rng)
+    if isinstance(client.stream, trio.SocketStream):
+        await client.send_eof()
+        await client.end()
     else:
-        await wire.stream.aclose()
+        await client.aclose()
 
 
-async def messages(wire: Wire, rng: random.Random) -> None:
+async def messages(client: PatternClient, rng: random.Random) -> None:
     """A WebSocket whose messages are echoed, in one frame or several."""
-    channel = await Messages.open(wire, "/messages")
+    channel = await Messages.open(client, "/messages")
     for _ in range(rng.randint(1, 10)):
         data = Pattern(new_name(rng)).take(rng.choice([0, 10, 125, 126, 5_000, 65_535, 65_536, MOST]))
         if rng.random() < 0.5:
@@ -216,48 +215,48 @@ async def messages(wire: Wire, rng: random.Random) -> None:
     await channel.close()
 
 
-async def cut_request(wire: Wire, rng: random.Random) -> None:
+async def cut_request(client: PatternClient, rng: random.Random) -> None:
     """A request with a body, an upgrade's or not, that ends at any byte."""
     name, size = new_name(rng), rng.randint(1, MOST)
-    head = post(f"/echo/{name}/{size}", size)
+    head = post_head(size, target=f"/echo/{name}/{size}")
     if rng.random() < 0.5:
-        head = upgrade(f"/stream/{name}/{size}", fields=f"Content-Length: {size}\r\n")
+        head = upgrade(b"Content-Length: %d\r\n" % size, target=f"/stream/{name}/{size}")
     request = head + Pattern(name).take(size)
-    await send_in_parts(wire, request[: rng.randint(0, rng.choice([len(head), len(request) - 1]))], rng)
+    await send_in_parts(client, request[: rng.randint(0, rng.choice([len(head), len(request) - 1]))], rng)
 
 
-async def cut_response(wire: Wire, rng: random.Random) -> None:
+async def cut_response(client: PatternClient, rng: random.Random) -> None:
     """A response that is read to any byte."""
     name, size = new_name(rng), rng.randint(MOST, 20 * MOST)
-    await wire.send(get(f"/pattern/{name}/{size}?length"))
-    await wire.head(200)
-    await wire.pattern(Pattern(name), rng.randint(0, size))
+    await client.send(get(f"/pattern/{name}/{size}?length"))
+    await client.head(200)
+    await client.pattern(Pattern(name), rng.randint(0, size))
 
 
-async def cut_stream(wire: Wire, rng: random.Random) -> None:
+async def cut_stream(client: PatternClient, rng: random.Random) -> None:
     """An upgraded stream that ends in the middle of an echo."""
-    stream = await shake(wire, rng)
+    stream = await shake(client, rng)
     try:
         with trio.move_on_after(rng.uniform(0, 0.02)) as scope:
-            await echo_stream(wire, stream, MOST, rng)
+            await echo_stream(client, stream, MOST, rng)
     except* trio.BrokenResourceError:
         if not scope.cancel_called:
             raise  # a cancelled send breaks our own end of a TLS connection, and nothing else may
 
 
-async def cut_messages(wire: Wire, rng: random.Random) -> None:
+async def cut_messages(client: PatternClient, rng: random.Random) -> None:
     """A WebSocket that ends in the middle of a frame."""
-    channel = await Messages.open(wire, "/messages")
+    channel = await Messages.open(client, "/messages")
     await channel.echo(Pattern(new_name(rng)).take(1000))
     whole = frame(TEXT, b"cut short" * 1000)
-    await wire.send(whole[: rng.randrange(len(whole))])
+    await client.send(whole[: rng.randrange(len(whole))])
 
 
-async def aborts(wire: Wire, rng: random.Random) -> None:
+async def aborts(client: PatternClient, rng: random.Random) -> None:
     """Any of those, and then a reset or a plain end."""
-    await rng.choice([cut_request, cut_response, cut_stream, cut_messages])(wire, rng)
+    await rng.choice([cut_request, cut_response, cut_stream, cut_messages])(client, rng)
     if rng.random() < 0.5:
-        wire.reset()
+        reset(client)
 
 
 EXCHANGES: dict[str, Exchange] = {

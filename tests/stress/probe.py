@@ -1,4 +1,4 @@
-"""An ordinary client beside others: `python -m benchmarks.reliability.probe PORT SECONDS INTERVAL`.
+"""An ordinary client beside others: `python -m tests.stress.probe PORT SECONDS INTERVAL`.
 
 In a process of its own, so that it measures the server and not its own program's other clients. It sends a
 request once an interval, in turn on a connection that it keeps and on a new one, and prints as a line of JSON when

@@ -1,4 +1,4 @@
-"""The server under test: `python -m benchmarks.reliability.program`.
+"""The server under test: `python -m tests.stress.server`.
 
 It prints its ports as a line of JSON, shuts down on SIGTERM, and prints how long that took. When its standard
 input ends, whoever started it is gone, and it goes too.
@@ -20,7 +20,6 @@ import trio
 
 from trio_upgrade import Limits, Request, Response, Server, websocket
 
-from ..speed.machine import pin
 from .pattern import Pattern
 
 PIECE = 16 * 1024
@@ -212,13 +211,14 @@ async def end_with_parent() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability.program", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.stress.server", description=__doc__)
     parser.add_argument("--certificate", help="serve TLS too, with the key and the certificates in this file")
     parser.add_argument("--limits", type=json.loads, default={}, help="fields of trio_upgrade.Limits, as JSON")
     parser.add_argument("--processor", type=int, help="the one to be kept to")
     parser.add_argument("--grace", type=float, default=10, help="seconds that a shutdown may take")
     arguments = parser.parse_args()
-    pin(arguments.processor)
+    if arguments.processor is not None:
+        os.sched_setaffinity(0, {arguments.processor})
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     ssl_context = None

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.reliability`: run the scenarios."""
+"""`python -m tests.stress`: run the scenarios."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONGEST_QUICK = 150
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.reliability",
+        prog="python -m tests.stress",
         description="Puts the server's promises to the test, each scenario against a server process of its own, "
         "over loopback. Prints a line for each promise, with what was measured; the exit status is 1 if one was "
         "not kept.",

@@ -9,10 +9,11 @@ from typing import TypeVar
 
 import trio
 
+from ..support.client import Wrong, upgrade
+from .client import Messages, PatternClient, connect
 from .launch import Running, launch
 from .pattern import Pattern
 from .promises import Promises, describe
-from .wire import Messages, Wire, Wrong, connect, upgrade
 
 __all__ = ["run"]
 
@@ -48,22 +49,22 @@ QUICK = Size(connections=1_000, seconds=3, interval=1, memory=15_000)  # few sha
 class Stream:
     """An upgraded stream with a protocol of its own."""
 
-    def __init__(self, wire: Wire) -> None:
-        self.wire = wire
+    def __init__(self, client: PatternClient) -> None:
+        self.client = client
 
     @classmethod
-    async def open(cls, wire: Wire) -> Stream:
-        await wire.send(upgrade("/held"))
-        await wire.head(101)
-        return cls(wire)
+    async def open(cls, client: PatternClient) -> Stream:
+        await client.send(upgrade(target="/held"))
+        await client.head(101)
+        return cls(client)
 
     async def echo(self, data: bytes) -> None:
-        await self.wire.send(data)
-        if await self.wire.exactly(len(data)) != data:
+        await self.client.send(data)
+        if await self.client.exactly(len(data)) != data:
             raise Wrong("the echo is not what was sent")
 
     async def close(self) -> None:
-        await self.wire.send_eof()
+        await self.client.send_eof()
 
 
 class Crowd:
@@ -105,14 +106,14 @@ class Crowd:
     async def _guarded(self, what: Callable[[T], Awaitable[None]], item: T) -> None:
         try:
             await what(item)
-        except (Wrong, OSError, trio.BrokenResourceError, trio.TooSlowError) as exc:
+        except (AssertionError, OSError, trio.BrokenResourceError, trio.TooSlowError) as exc:
             self.lost.append(repr(exc))
 
     async def _open(self, number: int) -> None:
         async with self._limiter:
             with trio.fail_after(HUNG):
-                wire = await connect(self._running.port, source=f"127.0.0.{2 + number % SOURCES}")
-                channel = Messages.open(wire, "/held") if self._kind == WEBSOCKETS else Stream.open(wire)
+                client = await connect(self._running.port, source=f"127.0.0.{2 + number % SOURCES}")
+                channel = Messages.open(client, "/held") if self._kind == WEBSOCKETS else Stream.open(client)
                 self.held.append((number, await channel))
 
     async def _echo(self, item: tuple[int, Stream | Messages]) -> None:
@@ -131,9 +132,9 @@ class Crowd:
         try:
             with trio.fail_after(HUNG):
                 await channel.close()
-                await channel.wire.end()
+                await channel.client.end()
         finally:
-            await channel.wire.aclose()
+            await channel.client.vanish()
 
 
 KINDS = ("upgraded streams", WEBSOCKETS)

@@ -16,18 +16,18 @@ import trio
 
 from trio_upgrade import Limits
 
+from ..support.client import Wrong, get, post_head, upgrade
+from .client import PatternClient, WrongByte, connect
 from .launch import Running, launch
 from .pattern import Pattern
 from .probe import Probed
 from .promises import Promises, describe, percentile
-from .wire import Wire, Wrong, WrongByte, connect, get, post, upgrade
 
 __all__ = ["run"]
 
 PACE = 0.003  # seconds between two connections that are opened
 UNREAD_PACE = 0.02  # of those that do not read: first the server fills the kernel's buffers for each, 2 MB and more
 BODY = 10**6
-LENGTH = f"Content-Length: {BODY}\r\n"
 PATIENCE = 10
 
 
@@ -123,14 +123,13 @@ class Attack:
     async def probe(self) -> None:
         """Ordinary requests, in a process of their own, for as long as there are slow clients."""
         arguments = [str(self.running.port), str(self.size.longest), str(self.size.interval)]
-        done = await trio.run_process(
-            [sys.executable, "-m", "benchmarks.reliability.probe", *arguments], capture_stdout=True
-        )
+        done = await trio.run_process([sys.executable, "-m", "tests.stress.probe", *arguments], capture_stdout=True)
         self.probed = Probed(**json.loads(done.stdout))
 
     def others(self) -> list[Callable[[], Awaitable[None]]]:
         size = self.size
-        body, upgrade_body = post(f"/echo/slow/{BODY}", BODY), upgrade(f"/echo/slow/{BODY}", fields=LENGTH)
+        target = f"/echo/slow/{BODY}"
+        body, upgrade_body = post_head(BODY, target=target), upgrade(b"Content-Length: %d\r\n" % BODY, target=target)
         # Those that are gone first come last, so that all of them are there at the same time.
         clients: list[Callable[[], Awaitable[None]]] = []
         clients += [partial(self.drip, "body", head) for head in [body, upgrade_body] * (size.bodies // 2)]
@@ -142,26 +141,26 @@ class Attack:
         """Run a client; what it finds wrong is noted, and the others go on."""
         try:
             await client()
-        except (Wrong, OSError, trio.BrokenResourceError) as exc:
+        except (AssertionError, OSError, trio.BrokenResourceError) as exc:
             self.wrong.append(repr(exc))
 
     async def drip(self, kind: str, head: bytes) -> None:
         """Send a byte a second, of a head that never ends or of a body, until told that it took too long."""
         begin = trio.current_time()
-        wire = await self.running.open()
-        await wire.send(head)
+        client = await self.running.open()
+        await client.send(head)
         rest = Pattern("slow") if head else Head()
         try:
-            while not await self.told(wire):
-                await wire.send(rest.take(1))
+            while not await self.told(client):
+                await client.send(rest.take(1))
             self.stayed[kind].append(trio.current_time() - begin)
         finally:
-            await wire.aclose()
+            await client.vanish()
 
-    async def told(self, wire: Wire) -> bool:
+    async def told(self, client: PatternClient) -> bool:
         """Wait a second for a 408 and the end."""
         with trio.move_on_after(1):
-            reply = await wire.rest()
+            reply = await client.rest()
             if not reply.startswith(b"HTTP/1.1 408 "):
                 raise Wrong(f"{reply[:80]!r} instead of a 408")
             return True
@@ -171,26 +170,26 @@ class Attack:
         """Open a TLS connection, send some of what it begins with, and wait for the end."""
         begin = trio.current_time()
         self.first_handshake = min(self.first_handshake, time.monotonic())
-        wire = await connect(self.running.tls_port)
+        client = await connect(self.running.tls_port)
         try:
-            await wire.send(sent)
+            await client.send(sent)
             try:
-                await wire.rest()
+                await client.rest()
             except trio.BrokenResourceError:
                 pass  # a reset is an end, too
             self.stayed["handshake"].append(trio.current_time() - begin)
         finally:
-            await wire.aclose()
+            await client.vanish()
 
     async def never_read(self) -> None:
         """Ask for more than the kernel buffers, and look at it only when all is over."""
-        wire = await connect(self.running.port, receive_buffer=4096)
+        client = await connect(self.running.port, receive_buffer=4096)
         try:
-            await wire.send(get("/unread"))
+            await client.send(get("/unread"))
             await self._over.wait()
-            await check_cut_response(wire)
+            await check_cut_response(client)
         finally:
-            await wire.aclose()
+            await client.vanish()
 
     async def watch_unread(self) -> None:
         """Those that do not read cannot tell when they are dropped: ask the server."""
@@ -224,16 +223,16 @@ def hellos(count: int) -> list[bytes]:
     return [(b"", hello[: len(hello) // 2], hello)[number % 3] for number in range(count)]
 
 
-async def check_cut_response(wire: Wire) -> None:
+async def check_cut_response(client: PatternClient) -> None:
     """What came of a response is its beginning, byte for byte."""
     with trio.move_on_after(10):
         pattern = Pattern("unread")
-        await wire.head(200)
+        await client.head(200)
         try:
             while True:
-                size = int(await wire.line(), 16)
-                await wire.pattern(pattern, size)
-                await wire.line()
+                size = int(await client.line(), 16)
+                await client.pattern(pattern, size)
+                await client.line()
         except WrongByte:
             raise
         except (Wrong, trio.BrokenResourceError):
