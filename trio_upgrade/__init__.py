@@ -10,10 +10,10 @@ from ._headers import Headers
 from ._limits import Limits
 from ._request import Body, Request
 from ._response import Response
-from ._run import run
 from ._server import Server
 from ._statistics import Statistics
 from ._version import __version__
+from .program import run
 
 __all__ = [
     "Body",
