@@ -340,6 +340,17 @@ async def test_tls(folder: Path, files: int) -> None:
         program.process.terminate()
 
 
+async def test_tls_on_an_inherited_descriptor(folder: Path) -> None:
+    certificate = trustme.CA().issue_cert("test.example")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        number = inherited.fileno()
+        arguments = ["-m", "trio_upgrade", "app:server", "--certfile", "server.pem", "--fd", str(number)]
+        async with running(*arguments, cwd=folder, pass_fds=[number]) as program:
+            await program.prints(rf"^Serving on https://127\.0\.0\.1:{inherited.getsockname()[1]} ")
+            program.process.terminate()
+
+
 # ---- logs
 
 
@@ -391,7 +402,9 @@ def logs():
         ("", 2, "the following arguments are required: APPLICATION .*"),
         ("app:server --port 65536", 2, "argument --port: there is no port 65536: .*"),
         ("app:server --fd -1", 2, "argument --fd: .*"),
-        ("app:server --grace -1", 2, "argument --grace: .*"),
+        ("app:server --port http", 2, "argument --port: invalid port value: 'http' .*"),
+        ("app:server --grace -1", 2, "argument --grace: must be 0 or more seconds, not -1 .*"),
+        ("app:server --grace nan", 2, "argument --grace: must be 0 or more seconds, not nan .*"),
         ("app:server --log-level loud", 2, "argument --log-level: .*"),
         ("app:server --trusted-proxy nginx", 2, "argument --trusted-proxy: 'nginx' .*"),
         ("app:server --unix socket --port 1", 2, ".* exclude each other .*"),
