@@ -53,7 +53,7 @@ def serve(arguments: Arguments) -> None:
       ApplicationError: the application is not a server, nor does it give one.
       CannotServe: a socket or a certificate cannot be used.
     """
-    # First of all, since the number of a descriptor that does not exist may be given to a file that is opened here.
+    # This comes first: a file that is opened here could take the number of a descriptor that does not exist.
     inherited = inherited_listeners(arguments)
     ssl_context = None if arguments.certfile is None else load_certificate(arguments.certfile, arguments.keyfile)
     if os.getcwd() not in sys.path:

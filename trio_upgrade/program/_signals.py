@@ -65,7 +65,7 @@ async def serve_until_stopped(
       signals: the numbers of the signals that `watch` gets.
 
     Raises:
-      BaseException: what any of them raised. A single exception is not in an exception group.
+      BaseException: what the arguments or the server raised; a single exception as it is, not in a group.
     """
     with trio.open_signal_receiver(*signals) as received:
         async with open_plain_nursery() as nursery:
@@ -82,7 +82,7 @@ async def serve_until_signalled(opened: AbstractAsyncContextManager[Server], sta
     """Serve until SIGINT or SIGTERM: the first shuts down gracefully, the second stops at once.
 
     Args and Raises:
-      As of `serve_until_stopped`; `grace` is how many seconds the graceful shutdown may take.
+      As for `serve_until_stopped`; `grace` is how many seconds the graceful shutdown may take.
     """
 
     async def watch(signals: AsyncIterator[int], stop: Stop) -> None:
