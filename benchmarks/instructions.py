@@ -1,0 +1,173 @@
+"""`python -m benchmarks.instructions`: how many processor instructions one operation costs the server.
+
+Unlike time, this does not depend on what else the machine does: two runs differ by less than one percent. Valgrind's
+callgrind counts them, with the garbage collector off, on one connection after another. A run takes about a minute.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from .speed.connections import HOST
+from .speed.process import TOP, free_port
+from .speed.wire import client_frame, complete_length, get, payloads, server_frame, upgrade
+
+SERVER = "import gc; gc.disable(); from benchmarks.speed.servers import ours; ours.serve({port})"
+START = 60  # seconds; under valgrind everything takes some fifty times as long
+WARM_UP = 30  # operations that are not counted: Python specializes its bytecode meanwhile
+MESSAGE = payloads(64)[0]
+
+
+class Connection:
+    """A connection that sends one thing and waits for a reply of a known length."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection((HOST, port), timeout=START)
+
+    def ask(self, data: bytes, size: int) -> bytes:
+        """Send `data`, and receive `size` bytes."""
+        self._socket.sendall(data)
+        reply = b""
+        while len(reply) < size:
+            part = self._socket.recv(65536)
+            if not part:
+                raise SystemExit(f"the server closed the connection after {reply!r}")
+            reply += part
+        return reply
+
+    def ask_for_response(self, request: bytes) -> bytes:
+        """Send a request, and receive its response."""
+        response = self.ask(request, 1)
+        while (size := complete_length(response)) is None or len(response) < size:
+            response += self.ask(b"", 1)
+        return response
+
+    def close(self) -> None:
+        """Close it, and wait until the server has closed it, too."""
+        self._socket.shutdown(socket.SHUT_WR)
+        while self._socket.recv(65536):
+            pass
+        self._socket.close()
+
+
+Work = Callable[[int, int], None]  # does so many operations with the server at that port
+
+
+def requests(port: int, times: int) -> None:
+    connection = Connection(port)
+    for _ in range(times):
+        connection.ask_for_response(get())
+    connection.close()
+
+
+def handshakes(protocol: str) -> Work:
+    def work(port: int, times: int) -> None:
+        for _ in range(times):
+            connection = Connection(port)
+            connection.ask_for_response(upgrade(protocol))
+            connection.close()
+
+    return work
+
+
+def echoes(protocol: str, sent: bytes, received: bytes) -> Work:
+    def work(port: int, times: int) -> None:
+        connection = Connection(port)
+        connection.ask_for_response(upgrade(protocol))
+        for _ in range(times):
+            assert connection.ask(sent, len(received)) == received
+        connection.close()
+
+    return work
+
+
+WORKS = {
+    "get": requests,
+    "handshake": handshakes("echo"),
+    "ws-handshake": handshakes("websocket"),
+    "raw-64": echoes("echo", MESSAGE, MESSAGE),
+    "ws-64": echoes("websocket", client_frame(MESSAGE), server_frame(MESSAGE)),
+}
+
+
+class Counted:
+    """A server under callgrind."""
+
+    def __init__(self, folder: Path) -> None:
+        self._output = folder / "callgrind"
+        self.port = free_port()
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={self._output}"]
+        command += [sys.executable, "-c", SERVER.format(port=self.port)]
+        self._process = subprocess.Popen(
+            command,
+            cwd=TOP,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._dumps = 0
+
+    def wait_until_it_answers(self) -> None:
+        """Wait until it accepts connections."""
+        until = time.monotonic() + START
+        while True:
+            try:
+                return socket.create_connection((HOST, self.port), timeout=START).close()
+            except OSError:
+                if time.monotonic() > until or self._process.poll() is not None:
+                    raise SystemExit("the server did not start under valgrind") from None
+                time.sleep(0.2)
+
+    def count(self, work: Work, times: int) -> float:
+        """How many instructions it takes for each of so many operations."""
+        work(self.port, WARM_UP)
+        self._control("--zero")
+        work(self.port, times)
+        self._control("--dump")
+        self._dumps += 1
+        dump = self._output.with_name(f"{self._output.name}.{self._dumps}").read_text()
+        total = re.search(r"^(?:summary|totals): (\d+)", dump, re.MULTILINE)
+        assert total is not None
+        return int(total[1]) / times
+
+    def _control(self, action: str) -> None:
+        command = ["callgrind_control", action, str(self._process.pid)]
+        subprocess.run(command, check=True, timeout=START, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
+    parser.add_argument("work", nargs="*", metavar="WORK", help=f"{', '.join(WORKS)} (default: all)")
+    parser.add_argument("--times", type=int, default=200, help="operations that are counted (default: 200)")
+    arguments = parser.parse_args()
+    for name in arguments.work:
+        if name not in WORKS:
+            parser.error(f"there is no work {name}: {', '.join(WORKS)}")
+    if shutil.which("callgrind_control") is None:
+        sys.exit("valgrind is missing: apt-get install valgrind")
+    with tempfile.TemporaryDirectory() as folder:
+        server = Counted(Path(folder))
+        try:
+            server.wait_until_it_answers()
+            for name in arguments.work or WORKS:
+                print(f"{name:14} {server.count(WORKS[name], arguments.times):12,.0f} instructions", flush=True)
+        finally:
+            server.end()
+
+
+if __name__ == "__main__":
+    main()
