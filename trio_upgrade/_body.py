@@ -154,7 +154,7 @@ class IncomingBody:
             self.being_read = False
 
     async def take_leftover(self, max_bytes: int | None) -> bytes:
-        """Take bytes that arrived after it, out of the buffer; b"" if there are none.
+        """Take bytes that arrived after it, out of the buffer. Returns b"" if there are no such bytes.
 
         The rest of the body is discarded first. Cancelled, it has taken nothing.
         """

@@ -27,7 +27,7 @@ QUIET = 1.0  # seconds without a request, after which a shutdown closes a connec
 class Waiting(Enum):
     """What a connection waits for."""
 
-    NO_HEAD = "NO_HEAD"  # it waits for none: an exchange is under way
+    NO_HEAD = "NO_HEAD"  # it does not wait: an exchange is under way
     FIRST_BYTE = "FIRST_BYTE"  # the first byte of a head
     REST = "REST"  # the rest of a head
 
@@ -121,7 +121,7 @@ class HeadWait:
             self.close_if_idle()
 
     def close_if_idle(self) -> None:
-        """As the server shuts down, wait for a request only until none has come for a moment.
+        """As the server shuts down, wait only until no request has come for a second.
 
         A client that has just connected, or was just answered, may have a request on its way, and
         cannot know of the shutdown. On a connection that has been quiet for longer, what has

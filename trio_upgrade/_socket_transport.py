@@ -24,7 +24,7 @@ from trio.lowlevel import (
 from ._exceptions import ConnectionBroken
 from ._transport import RECEIVE_SIZE, Buffer, Transport, patience, quiet
 
-__all__ = ["SocketTransport", "has_options", "set_options"]
+__all__ = ["SocketTransport", "set_options"]
 
 
 class Ours(Enum):
@@ -57,18 +57,10 @@ INTERRUPT, EVICTION = Wake
 
 
 def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
-    """Send small messages at once, and find out about vanished peers; on TCP, that is."""
+    """On TCP, send small messages at once, and find out when a peer has vanished."""
     with contextlib.suppress(OSError):
         socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
         socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
-
-
-def has_options(socket: stdlib_socket.socket) -> bool:
-    """Whether a connection has those options already."""
-    with contextlib.suppress(OSError):
-        keeps_alive = socket.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE)
-        return bool(keeps_alive and socket.getsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY))
-    return False
 
 
 class SocketTransport(Transport):

@@ -144,7 +144,7 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
           How many bytes were taken, from the front of `data`; 0 if sending would block.
 
         Raises:
-          NotImplementedError: the connection is TLS, or a stream that is no socket of the server's.
+          NotImplementedError: the connection is TLS, or was not accepted by the server itself.
           RuntimeError: no response has been sent yet.
           trio.BrokenResourceError: the connection broke.
           trio.BusyResourceError: another task is sending.
