@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import trio
 
-__all__ = ["BodyTooLarge", "ConnectionBroken", "ProtocolError", "flatten"]
+__all__ = ["BodyTooLarge", "ConnectionBroken", "ProtocolError", "flatten", "log_bug"]
+
+logger = logging.getLogger("trio_upgrade")
 
 
 class ConnectionBroken(trio.BrokenResourceError):
@@ -52,3 +56,8 @@ def flatten(exc: BaseException) -> list[BaseException]:
     if not isinstance(exc, BaseExceptionGroup):
         return [exc]
     return [leaf for member in exc.exceptions for leaf in flatten(member)]
+
+
+def log_bug(what: str, *args: object) -> None:
+    """Log, with the exception that is being handled, that something failed by a mistake of this package."""
+    logger.exception(f"{what} failed inside the server; please report this", *args)
