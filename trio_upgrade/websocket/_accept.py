@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from types import EllipsisType, TracebackType
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from weakref import WeakKeyDictionary
 
 import trio
@@ -48,7 +48,7 @@ class Arguments(TypedDict, total=False):
     close_timeout: float
 
 
-class Accepting(AbstractAsyncContextManager[WebSocket[T]]):
+class Accepting(Generic[T]):
     """What `accept` returns: the handshake, the WebSocket, and its end."""
 
     __slots__ = ("_attendant", "_keepalive", "_options", "_request", "_stream", "_websocket")
@@ -70,7 +70,7 @@ class Accepting(AbstractAsyncContextManager[WebSocket[T]]):
             request, self._stream, nursery, options, agreement.deflate, server._counters
         )
         self._websocket: WebSocket[T] = WebSocket(connection, agreement.subprotocol)
-        self._attendant: Attendant = Attendant(connection, nursery, options)
+        self._attendant: Attendant = Attendant(connection, nursery)
         self._keepalive: Keepalive = keepalive_of(nursery, server.shutting_down)
         self._keepalive.add(self._attendant)
         return self._websocket

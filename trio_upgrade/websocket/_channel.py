@@ -12,7 +12,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from .._request import Request
 from ._close_codes import encode_close
-from ._connection import Connection
+from ._connection import RECEIVED, RECEIVES, Connection
 from ._frames import encode_message
 from ._send_buffer import BROKEN
 
@@ -51,12 +51,14 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         It is the code of the close frame that came first, ours or the peer's. It is 1005 for a close frame without a
         code, and 1006 if the connection ended without a close frame.
         """
-        return self._connection.closing.code
+        close = self._connection.closing.close
+        return None if close is None else close.code
 
     @property
     def close_reason(self) -> str:
         """The reason that belongs to `close_code`; "" while the WebSocket is open."""
-        return self._connection.closing.reason
+        close = self._connection.closing.close
+        return "" if close is None else close.reason
 
     async def receive(self) -> T:
         """Receive a message.
@@ -73,11 +75,11 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         If it is cancelled, it has taken no message.
         """
         connection = self._connection
-        if connection.is_receiving:
+        if connection.handler is RECEIVES:
             raise trio.BusyResourceError("another task is already receiving from this WebSocket")
         if connection.closing.channel_closed:
             raise trio.ClosedResourceError("this WebSocket was already closed")
-        connection.is_receiving = connection.was_attended = True
+        connection.handler = RECEIVES
         try:
             if connection.receive_buffer.is_ready or not connection.closing.state.may_receive:
                 await checkpoint()
@@ -93,7 +95,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
                         connection.mark_lost(str(exc))
             return message
         finally:
-            connection.is_receiving = False
+            connection.handler = RECEIVED
             if connection.change is not None:
                 connection.notify_change()
 
@@ -171,7 +173,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
             return await connection.wait_disconnected()
         try:
             if not connection.is_over:
-                deadline = min(connection.close_by, trio.current_time() + connection.close_timeout)
+                deadline = min(connection.close_by, trio.current_time() + connection.options.close_timeout)
                 with trio.CancelScope(deadline=deadline):
                     connection.mark_handler_closes(code, reason)
                     await connection.send_buffer.wait_sent()

@@ -25,6 +25,7 @@ from __future__ import annotations
 from enum import Enum
 
 import trio
+from websockets.frames import Close
 
 from ._close_codes import ORDERLY
 from ._exceptions import ConnectionClosed
@@ -103,48 +104,49 @@ class Closing:
     Attributes:
       state: of the connection.
       cause: the event that left the state OPEN; None before that.
-      code: the close code that came with `cause`; None before that.
-      reason: the reason that came with it; "" before that.
+      close: the code and the reason that came with this event; None before that.
       channel_closed: the handler has closed its channel: all that it calls from now on raises
         `trio.ClosedResourceError`.
     """
 
-    __slots__ = ("cause", "channel_closed", "code", "reason", "state")
+    __slots__ = ("cause", "channel_closed", "close", "state")
 
     def __init__(self) -> None:
         self.state = State.OPEN
         self.cause: Event | None = None
-        self.code: int | None = None
-        self.reason = ""
+        self.close: Close | None = None
         self.channel_closed = False
 
-    def mark(self, event: Event, code: int, reason: str) -> bool:
+    def mark(self, event: Event, close: Close) -> bool:
         """Take note of an event.
 
+        Args:
+          event: what has happened.
+          close: the code and the reason that belong to it.
+
         Returns:
-          True if a close frame with `code` and `reason` must now be sent.
+          True if a close frame with this code and reason must now be sent.
         """
         before = self.state
         self.state = TRANSITIONS[before].get(event, before)
         # A send that failed says 1006 only for as long as the peer's own close frame has not been read.
         if before is State.OPEN or (before is State.SENDING_BROKEN and event is Event.PEER_CLOSES):
-            self.cause, self.code, self.reason = event, code, reason
+            self.cause, self.close = event, close
         return before is State.OPEN and event in SENDS_CLOSE
 
     def receive_error(self, transport: object) -> Exception:
         """Make the error that `receive` raises once nothing more can be received."""
         if self.channel_closed:
             return trio.ClosedResourceError("another task closed this WebSocket")
-        if self.state is not State.FAILED and (self.cause is Event.SERVER_CLOSES or self.code in ORDERLY):
+        assert self.close is not None
+        orderly = self.cause is Event.SERVER_CLOSES or self.close.code in ORDERLY
+        if orderly and self.state is not State.FAILED:
             return trio.EndOfChannel()
-        return self._connection_closed(transport)
+        return ConnectionClosed(self.close.code, self.close.reason, transport)
 
     def send_error(self, transport: object) -> Exception:
         """Make the error that `send` raises once nothing more can be sent."""
         if self.channel_closed:
             return trio.ClosedResourceError("this WebSocket was already closed")
-        return self._connection_closed(transport)
-
-    def _connection_closed(self, transport: object) -> ConnectionClosed:
-        assert self.code is not None
-        return ConnectionClosed(self.code, self.reason, transport)
+        assert self.close is not None
+        return ConnectionClosed(self.close.code, self.close.reason, transport)

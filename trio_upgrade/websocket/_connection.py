@@ -1,13 +1,14 @@
 """The connection of one WebSocket: what arrives, what is sent, and how it is closed.
 
 `WebSocket` is what the handler sees of it; the `Attendant` works on it while the handler does something else. Both read
-it, but never at once: `is_receiving` and `is_reading_ahead` say who does.
+it, but never at once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from enum import Enum
 from typing import Generic, TypeVar
 
 import trio
@@ -26,9 +27,20 @@ from ._options import Options
 from ._receive_buffer import ReceiveBuffer
 from ._send_buffer import BROKEN, SendBuffer
 
-__all__ = ["Connection"]
+__all__ = ["AWAY", "RECEIVED", "RECEIVES", "Connection"]
 
 T = TypeVar("T", str, bytes, str | bytes)
+
+
+class Handler(Enum):
+    """Whether the handler receives."""
+
+    RECEIVES = "a task is in `receive`"
+    RECEIVED = "no task is, but one was since the attendant last looked"
+    AWAY = "no task is, and none was since then"
+
+
+RECEIVES, RECEIVED, AWAY = Handler
 
 
 class Connection(Generic[T]):
@@ -44,12 +56,10 @@ class Connection(Generic[T]):
 
     Attributes:
       closing: how far it is on its way to the end.
-      is_receiving: a task is in `WebSocket.receive`. It reads the stream, unless `is_reading_ahead`.
+      handler: whether the handler receives. While it does, it reads the stream, unless `is_reading_ahead`.
       is_reading_ahead: a task of the attendant reads the stream.
-      was_attended: a task has begun to receive since the attendant last looked.
       was_heard: bytes have arrived since the attendant last looked.
       change: set when reading stops, or nothing more can arrive; None while nobody waits for that.
-      close_timeout: how long the peer may take to answer a close, in seconds.
       close_by: when the peer must have answered a close that the server began, in seconds of Trio's clock.
     """
 
@@ -57,17 +67,16 @@ class Connection(Generic[T]):
         "_disconnected",
         "change",
         "close_by",
-        "close_timeout",
         "closing",
         "counters",
         "deflate",
+        "handler",
         "is_reading_ahead",
-        "is_receiving",
+        "options",
         "receive_buffer",
         "request",
         "send_buffer",
         "stream",
-        "was_attended",
         "was_heard",
     )
 
@@ -87,18 +96,17 @@ class Connection(Generic[T]):
         self.closing = Closing()
         self.send_buffer = SendBuffer(stream, nursery, options.send_buffer)
         self.receive_buffer: ReceiveBuffer[T] = ReceiveBuffer(options, deflate, self.send_buffer)
-        self.is_receiving = False
+        self.options = options
+        self.handler = RECEIVED
         self.is_reading_ahead = False
-        self.was_attended = True
         self.was_heard = True
         self.close_by = math.inf
-        self.close_timeout = options.close_timeout
         self.change: trio.Event | None = None
         self._disconnected: trio.Event | None = None  # once somebody has begun to disconnect
 
     def __repr__(self) -> str:
-        code = self.closing.code
-        return f"<WebSocket {'open' if code is None else f'closed {code}'} of {self.request!r}>"
+        close = self.closing.close
+        return f"<WebSocket {'open' if close is None else f'closed {close.code}'} of {self.request!r}>"
 
     # ---- what arrives
 
@@ -129,11 +137,16 @@ class Connection(Generic[T]):
             self.mark_violation(exc)
             message = None
         if isinstance(message, Close):
-            self._mark_peer_closes(message)
+            self._mark(Event.PEER_CLOSES, message)
             message = None
         if message is None and not self.closing.state.may_receive:
             raise self.closing.receive_error(self.request.transport)
         return message
+
+    @property
+    def is_being_read(self) -> bool:
+        """A task reads the stream."""
+        return self.handler is RECEIVES or self.is_reading_ahead
 
     def parse_ahead(self) -> None:
         """Parse what has arrived, and keep the messages for the next `take`s."""
@@ -141,7 +154,7 @@ class Connection(Generic[T]):
 
     async def discard(self) -> None:
         """Read on for the peer's close frame, and discard the messages before it."""
-        if self.is_receiving or self.is_reading_ahead:
+        if self.is_being_read:
             return await self.wait_change()
         if self.receive_buffer.pending:
             await checkpoint()
@@ -156,14 +169,14 @@ class Connection(Generic[T]):
             self.mark_violation(exc)
         else:
             if close is not None:
-                self._mark_peer_closes(close)
+                self._mark(Event.PEER_CLOSES, close)
 
     # ---- what is sent
 
     def check_sendable(self) -> None:
         """Raise what `WebSocket.send` raises, unless a message may be sent."""
         if self.send_buffer.state is BROKEN:
-            self._mark(Event.SENDING_FAILS, CloseCode.ABNORMAL_CLOSURE, "the connection broke")
+            self._mark(Event.SENDING_FAILS, Close(CloseCode.ABNORMAL_CLOSURE, "the connection broke"))
         if not self.closing.state.may_send:
             raise self.closing.send_error(self.request.transport)
 
@@ -172,29 +185,26 @@ class Connection(Generic[T]):
     def start_close(self, code: int, reason: str) -> None:
         """Close for the server, unless that has begun. The peer has `close_timeout` seconds to answer."""
         if self.closing.state.may_send:
-            self.close_by = trio.current_time() + self.close_timeout
-            self._mark(Event.SERVER_CLOSES, code, reason)
+            self.close_by = trio.current_time() + self.options.close_timeout
+            self._mark(Event.SERVER_CLOSES, Close(code, reason))
 
     def mark_handler_closes(self, code: int, reason: str) -> None:
         """Close for the handler: send a close frame, unless one was sent."""
-        self._mark(Event.HANDLER_CLOSES, code, reason)
+        self._mark(Event.HANDLER_CLOSES, Close(code, reason))
 
     def mark_violation(self, violation: Violation) -> None:
         """The peer broke the protocol: say so, and take nothing more (RFC 6455 section 7.1.7)."""
-        self._mark(Event.PEER_VIOLATES, violation.code, violation.reason[:120])  # a close frame has room for 123
+        self._mark(Event.PEER_VIOLATES, Close(violation.code, violation.reason[:120]))  # a close frame has room for 123
 
     def mark_lost(self, why: str) -> None:
         """Nothing more will arrive."""
-        self._mark(Event.CONNECTION_ENDS, CloseCode.ABNORMAL_CLOSURE, why)
+        self._mark(Event.CONNECTION_ENDS, Close(CloseCode.ABNORMAL_CLOSURE, why))
 
-    def _mark_peer_closes(self, close: Close) -> None:
-        self._mark(Event.PEER_CLOSES, close.code, close.reason)
-
-    def _mark(self, event: Event, code: int, reason: str) -> None:
+    def _mark(self, event: Event, close: Close) -> None:
         """Take note of an event, and do what follows from it at once."""
         closing = self.closing
-        if closing.mark(event, code, reason):
-            payload = b"" if code == CloseCode.NO_STATUS_RCVD else encode_close(code, reason)
+        if closing.mark(event, close):
+            payload = b"" if close.code == CloseCode.NO_STATUS_RCVD else encode_close(close.code, close.reason)
             self.send_buffer.put(encode_frame(FIN | Opcode.CLOSE, payload))
         if not closing.state.may_receive:
             self.receive_buffer.clear()

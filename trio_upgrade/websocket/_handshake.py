@@ -57,7 +57,7 @@ def is_handshake(request: Request) -> bool:
     It looks for `websocket` in the Upgrade field, and no further: a handshake with a mistake in it is for `accept` to
     answer. A request that offers only something else, as Java's HTTP client offers h2c, gets its ordinary response.
     """
-    return any(protocol.lower() == "websocket" for protocol in request.upgrade)
+    return "websocket" in [protocol.lower() for protocol in request.upgrade]
 
 
 def negotiate(request: Request, options: Options) -> Agreement:

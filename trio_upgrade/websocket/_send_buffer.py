@@ -73,7 +73,7 @@ class SendBuffer:
 
     def __init__(self, stream: trio.abc.SendStream, nursery: trio.Nursery, limit: int) -> None:
         self._stream = stream
-        self._direct = direct(stream)
+        self._direct: SendsNowait | None = stream if hasattr(stream, "send_nowait") else None
         self._nursery = nursery
         self._limit = limit
         self._frames: deque[bytes] | None = None  # those that are buffered; None when there are none
@@ -200,11 +200,6 @@ class SendBuffer:
         else:
             self._frames = None
             self.state = DIRECT
-
-
-def direct(stream: trio.abc.SendStream) -> SendsNowait | None:
-    """The stream, if it can send without waiting."""
-    return stream if hasattr(stream, "send_nowait") else None
 
 
 def take_piece(frames: deque[bytes]) -> tuple[int, bytes]:

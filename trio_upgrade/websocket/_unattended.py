@@ -17,9 +17,8 @@ from websockets.frames import CloseCode, Opcode
 
 from .._exceptions import log_bug
 from ._closing import State
-from ._connection import Connection
+from ._connection import AWAY, RECEIVED, RECEIVES, Connection
 from ._frames import FIN, encode_frame
-from ._options import Options
 from ._pings import Pings
 
 __all__ = ["Attendant"]
@@ -31,15 +30,13 @@ class Attendant:
     Args:
       connection: that of the WebSocket.
       nursery: runs its tasks.
-      options: those of the WebSocket.
     """
 
-    __slots__ = ("_connection", "_nursery", "_options", "_pings", "_violation_by")
+    __slots__ = ("_connection", "_nursery", "_pings", "_violation_by")
 
-    def __init__(self, connection: Connection[Any], nursery: trio.Nursery, options: Options) -> None:
+    def __init__(self, connection: Connection[Any], nursery: trio.Nursery) -> None:
         self._connection = connection
         self._nursery = nursery
-        self._options = options
         self._pings = Pings()
         self._violation_by = math.inf  # when a violation that was read ahead is told, whoever receives
 
@@ -49,7 +46,7 @@ class Attendant:
     @property
     def tick(self) -> float:
         """How many seconds there may be between two looks."""
-        return self._options.tick
+        return self._connection.options.tick
 
     def look(self, now: float) -> None:
         """Do what is due at `now`, in seconds of Trio's clock."""
@@ -62,9 +59,9 @@ class Attendant:
             self._violation_by = math.inf
             if connection.receive_buffer.holds_violation:
                 return connection.mark_violation(connection.receive_buffer.take_violation())
-        if not (connection.is_receiving or connection.is_reading_ahead):
-            if connection.was_attended:
-                connection.was_attended = False
+        if not connection.is_being_read:
+            if connection.handler is RECEIVED:
+                connection.handler = AWAY
             elif connection.closing.state.may_receive:
                 self._start_reading_ahead()
             else:
@@ -83,13 +80,15 @@ class Attendant:
         takes_bytes = send_buffer.has_progressed and not send_buffer.is_empty
         was_heard = connection.was_heard or takes_bytes or connection.receive_buffer.is_full
         connection.was_heard = send_buffer.has_progressed = False
-        match self._pings.due(now, was_heard, self._options):
+        match self._pings.due(now, was_heard, self._connection.options):
             case "ping":
                 send_buffer.put(encode_frame(FIN | Opcode.PING, b""))
             case "listen":
                 self._start_reading_ahead()
             case "drop":
-                connection.mark_lost(f"nothing was heard for {self._options.ping_timeout} seconds after a ping")
+                connection.mark_lost(
+                    f"nothing was heard for {self._connection.options.ping_timeout} seconds after a ping"
+                )
                 self._start_disconnecting(at_once=True)
 
     # ---- reading ahead
@@ -97,7 +96,7 @@ class Attendant:
     def _start_reading_ahead(self) -> None:
         """Start a task that reads, unless somebody reads or the receive buffer is full."""
         connection = self._connection
-        if not (connection.is_receiving or connection.is_reading_ahead or connection.receive_buffer.is_full):
+        if not (connection.is_being_read or connection.receive_buffer.is_full):
             connection.is_reading_ahead = True
             self._nursery.start_soon(self._read_ahead)
 
@@ -118,21 +117,21 @@ class Attendant:
         finally:
             connection.is_reading_ahead = False
             connection.notify_change()
-        if not (connection.closing.state.may_receive or connection.is_receiving):
+        if not (connection.closing.state.may_receive or connection.handler is RECEIVES):
             self._start_disconnecting()
 
     def _may_read_ahead(self) -> bool:
         connection = self._connection
         return (
             connection.closing.state.may_receive
-            and not connection.is_receiving
+            and connection.handler is not RECEIVES
             and not connection.receive_buffer.is_full
         )
 
     def _set_time_for_violation(self) -> None:
         """Give the handler `close_timeout` seconds to receive the messages before a violation."""
         if self._connection.receive_buffer.holds_violation and self._violation_by == math.inf:
-            self._violation_by = trio.current_time() + self._options.close_timeout
+            self._violation_by = trio.current_time() + self._connection.options.close_timeout
 
     # ---- the end
 
@@ -144,7 +143,7 @@ class Attendant:
         """Close the connection below a WebSocket that is closed, while its handler does something else."""
         try:
             try:
-                with trio.move_on_after(0 if at_once else self._options.close_timeout):
+                with trio.move_on_after(0 if at_once else self._connection.options.close_timeout):
                     await self._connection.send_buffer.wait_sent()
             finally:
                 await self._connection.disconnect(at_once)
