@@ -22,6 +22,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
+from websockets.frames import Opcode
+
 from .speed.connections import HOST, PATIENCE
 from .speed.machine import describe, pin, processors, raise_descriptors
 from .speed.process import TOP, Running
@@ -92,7 +94,7 @@ class Person:
         self._received = data[at:]
 
     def _send(self, **message: str) -> None:
-        self.sock.sendall(bytes([TEXT_FRAME]) + client_frame(json.dumps(message).encode())[1:])
+        self.sock.sendall(client_frame(json.dumps(message).encode(), Opcode.TEXT))
 
     def _receive(self) -> bytes:
         if data := self.sock.recv(1 << 16):

@@ -12,8 +12,8 @@ import trustme
 
 from trio_upgrade import Server
 
-from . import support
-from .support import Client, Connect
+from .support import client
+from .support.client import Client, Connect
 
 
 @pytest.fixture(scope="session")
@@ -36,27 +36,27 @@ async def closing_clients(way: Callable[[Server], Awaitable[Client]]) -> AsyncIt
         return clients[-1]
 
     yield connect
-    for client in clients:
-        await trio.aclose_forcefully(client.stream)
+    for one in clients:
+        await one.vanish()
 
 
 @pytest.fixture(params=["memory", "tcp"])
 async def connect(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Connect]:
     """Connects to a server in memory, and over TCP."""
-    way = {"memory": support.connect_memory, "tcp": support.connect_tcp}[request.param]
+    way = {"memory": client.connect_memory, "tcp": client.connect_tcp}[request.param]
     async with closing_clients(partial(way, nursery)) as connect:
         yield connect
 
 
 @pytest.fixture
 async def connect_memory(nursery: trio.Nursery) -> AsyncIterator[Connect]:
-    async with closing_clients(partial(support.connect_memory, nursery)) as connect:
+    async with closing_clients(partial(client.connect_memory, nursery)) as connect:
         yield connect
 
 
 @pytest.fixture
 async def connect_tcp(nursery: trio.Nursery) -> AsyncIterator[Connect]:
-    async with closing_clients(partial(support.connect_tcp, nursery)) as connect:
+    async with closing_clients(partial(client.connect_tcp, nursery)) as connect:
         yield connect
 
 
@@ -64,7 +64,7 @@ async def connect_tcp(nursery: trio.Nursery) -> AsyncIterator[Connect]:
 async def connect_tls(
     nursery: trio.Nursery, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]
 ) -> AsyncIterator[Connect]:
-    async with closing_clients(partial(support.connect_tls, nursery, contexts=tls_contexts)) as connect:
+    async with closing_clients(partial(client.connect_tls, nursery, contexts=tls_contexts)) as connect:
         yield connect
 
 

@@ -6,15 +6,16 @@ Frames are built once, before anything is timed, and a reply is compared with wh
 from __future__ import annotations
 
 import base64
-import hashlib
 
-__all__ = ["BODY", "KEYS", "Wrong", "accept_of", "check_body", "check_switch", "client_frame", "complete_length"]
+from websockets.frames import Frame, Opcode
+from websockets.utils import accept_key
+
+__all__ = ["BODY", "KEYS", "Wrong", "check_body", "check_switch", "client_frame", "complete_length"]
 __all__ += ["get", "payloads", "server_frame", "upgrade"]
 
 BODY = b"hello"  # what every server answers to GET /
 VARIETY = 7  # so many different messages follow one another: an old reply, or another connection's, is noticed
 KEYS = [base64.b64encode(bytes([number] * 16)).decode() for number in range(VARIETY)]
-BINARY = 0x82  # the first byte of a frame: FIN, and the opcode of a binary frame (RFC 6455 section 5.2)
 
 
 class Wrong(Exception):
@@ -75,15 +76,10 @@ def check_switch(response: bytes, protocol: str, key: str) -> None:
         raise Wrong(f"status {status} instead of 101")
     if headers.get("upgrade", "").lower() != protocol or "upgrade" not in headers.get("connection", "").lower():
         raise Wrong(f"a 101 that does not switch to {protocol}: {head!r}")
-    if protocol == "websocket" and headers.get("sec-websocket-accept") != accept_of(key):
-        raise Wrong(f"Sec-WebSocket-Accept {headers.get('sec-websocket-accept')!r} instead of {accept_of(key)!r}")
+    if protocol == "websocket" and headers.get("sec-websocket-accept") != accept_key(key):
+        raise Wrong(f"Sec-WebSocket-Accept {headers.get('sec-websocket-accept')!r} instead of {accept_key(key)!r}")
     if behind:
         raise Wrong(f"{behind[:80]!r} behind the 101")
-
-
-def accept_of(key: str) -> str:
-    """The Sec-WebSocket-Accept of a Sec-WebSocket-Key (RFC 6455 section 4.2.2)."""
-    return base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
 
 
 def _parse(head: bytes) -> tuple[int, dict[str, str]]:
@@ -105,20 +101,9 @@ def payloads(size: int) -> list[bytes]:
 
 def server_frame(payload: bytes) -> bytes:
     """The payload as a server's binary frame (RFC 6455 section 5.2)."""
-    return bytes([BINARY]) + _length(len(payload), 0) + payload
+    return Frame(Opcode.BINARY, payload).serialize(mask=False)
 
 
-def client_frame(payload: bytes, key: bytes = b"\x12\x34\x56\x78") -> bytes:
-    """The payload as a client's binary frame, which is masked (RFC 6455 section 5.3)."""
-    size = len(payload)
-    mask = (key * (size // 4 + 1))[:size]
-    masked = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(size)
-    return bytes([BINARY]) + _length(size, 0x80) + key + masked
-
-
-def _length(size: int, masked: int) -> bytes:
-    if size < 126:
-        return bytes([masked | size])
-    if size < 2**16:
-        return bytes([masked | 126]) + size.to_bytes(2)
-    return bytes([masked | 127]) + size.to_bytes(8)
+def client_frame(payload: bytes, opcode: Opcode = Opcode.BINARY) -> bytes:
+    """The payload as a client's frame, which is masked (RFC 6455 section 5.3)."""
+    return Frame(opcode, payload).serialize(mask=True)

@@ -20,7 +20,7 @@ import trio.testing
 from trio_upgrade import Limits, ProtocolError, Request, Response, Server, websocket
 from trio_upgrade._head import read_any, read_plain
 
-from ..websocket_support import OFFER, handshake
+from ..support.websocket_client import OFFER, handshake
 
 __all__ = ["TARGETS", "Outcome", "heads", "http", "http_server", "pieces", "run", "websockets"]
 

@@ -13,11 +13,12 @@ from weakref import WeakKeyDictionary
 
 import trio
 
-from .._connection import UpgradeHandler
 from .._exceptions import flatten
+from .._handlers import UpgradeHandler
 from .._headers import FieldsArgument
-from .._request import Request
-from .._upgrade import UpgradedStream
+from .._request import Request, shared_of
+from .._shared import Shared
+from .._upgraded_stream import UpgradedStream, take_over
 from ._channel import WebSocket
 from ._connection import Connection
 from ._handshake import Agreement, negotiate
@@ -63,15 +64,17 @@ class Accepting(Generic[T]):
         options: Options = self._options
         agreement: Agreement = negotiate(request, options)
         await request.accept("websocket", [*agreement.headers, *options.headers])
-        self._stream = take_over(self._stream)
-        server = request.server
-        nursery = server.nursery
+        if isinstance(self._stream, UpgradedStream):
+            self._stream = take_over(self._stream)
+        shared = shared_of(request)
+        nursery = shared.nursery
+        assert nursery is not None
         connection: Connection[T] = Connection(
-            request, self._stream, nursery, options, agreement.deflate, server._counters
+            request, self._stream, nursery, options, agreement.deflate, shared.counters
         )
         self._websocket: WebSocket[T] = WebSocket(connection, agreement.subprotocol)
         self._attendant: Attendant = Attendant(connection, nursery)
-        self._keepalive: Keepalive = keepalive_of(nursery, server.shutting_down)
+        self._keepalive: Keepalive = keepalive_of(shared, nursery)
         self._keepalive.add(self._attendant)
         return self._websocket
 
@@ -89,19 +92,14 @@ class Accepting(Generic[T]):
             self._keepalive.discard(self._attendant)
 
 
-def take_over(stream: trio.abc.Stream) -> trio.abc.Stream:
-    """Return the stream for the WebSocket alone: whoever else has it finds it closed."""
-    return stream.hand_over() if isinstance(stream, UpgradedStream) else stream
+_keepalives: WeakKeyDictionary[Shared, Keepalive] = WeakKeyDictionary()
 
 
-_keepalives: WeakKeyDictionary[trio.Nursery, Keepalive] = WeakKeyDictionary()
-
-
-def keepalive_of(nursery: trio.Nursery, shutting_down: trio.Event) -> Keepalive:
-    """Return the keepalive of the serving that `nursery` belongs to. Its first WebSocket starts it."""
-    keepalive = _keepalives.get(nursery)
+def keepalive_of(shared: Shared, nursery: trio.Nursery) -> Keepalive:
+    """Return the keepalive of a serving. The first WebSocket of the serving starts it."""
+    keepalive = _keepalives.get(shared)
     if keepalive is None:
-        keepalive = _keepalives[nursery] = Keepalive(shutting_down)
+        keepalive = _keepalives[shared] = Keepalive(shared.shutdown.begun)
         nursery.start_soon(keepalive.run)
     return keepalive
 

@@ -15,9 +15,9 @@ import trio
 from trio.lowlevel import checkpoint
 from websockets.frames import Close, CloseCode, Opcode
 
-from .._listeners import close_now
-from .._request import Request
+from .._request import Request, transport_of
 from .._statistics import Counters
+from .._transport import close_at_once
 from ._close_codes import encode_close
 from ._closing import Closing, Event
 from ._deflate import Deflate
@@ -140,7 +140,7 @@ class Connection(Generic[T]):
             self._mark(Event.PEER_CLOSES, message)
             message = None
         if message is None and not self.closing.state.may_receive:
-            raise self.closing.receive_error(self.request.transport)
+            raise self.closing.receive_error(transport_of(self.request))
         return message
 
     @property
@@ -178,7 +178,7 @@ class Connection(Generic[T]):
         if self.send_buffer.state is BROKEN:
             self._mark(Event.SENDING_FAILS, Close(CloseCode.ABNORMAL_CLOSURE, "the connection broke"))
         if not self.closing.state.may_send:
-            raise self.closing.send_error(self.request.transport)
+            raise self.closing.send_error(transport_of(self.request))
 
     # ---- closing
 
@@ -236,7 +236,7 @@ class Connection(Generic[T]):
         try:
             if at_once or not self.is_over:
                 self.mark_lost("the connection was dropped")
-                await close_now(self.stream)
+                await close_at_once(self.stream)
             else:
                 await self.stream.aclose()
         finally:

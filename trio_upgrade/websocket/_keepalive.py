@@ -70,4 +70,4 @@ class Keepalive:
                 attendant.look(now)
             except Exception:
                 self._attendants.discard(attendant)
-                log_bug("keeping %r alive", attendant)
+                log_bug("keeping %r alive failed inside the server", attendant)

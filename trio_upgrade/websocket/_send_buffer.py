@@ -141,6 +141,9 @@ class SendBuffer:
             return 0
         try:
             return self._direct.send_nowait(frame)
+        except NotImplementedError:
+            self._direct = None
+            return 0
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._break()
             return 0
@@ -192,7 +195,7 @@ class SendBuffer:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._break()
         except Exception:
-            log_bug("sending to a WebSocket")
+            log_bug("sending to a WebSocket failed inside the server")
             self._break()
         except BaseException:
             self._break()  # a frame may have been cut: nothing may follow it

@@ -112,7 +112,7 @@ class Attendant:
                 connection.parse_ahead()
                 self._set_time_for_violation()
         except Exception:
-            log_bug("reading %r ahead", connection)
+            log_bug("reading %r ahead failed inside the server", connection)
             connection.mark_lost("reading failed")
         finally:
             connection.is_reading_ahead = False
@@ -148,4 +148,4 @@ class Attendant:
             finally:
                 await self._connection.disconnect(at_once)
         except Exception:
-            log_bug("closing %r", self._connection)
+            log_bug("closing %r failed inside the server", self._connection)

@@ -1,0 +1,163 @@
+"""`trio_upgrade.run`: a server as a program."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+import trustme
+
+import trio_upgrade
+
+from ..support.client import Client, get, okay, upgrade
+
+PROGRAM = """
+import ssl, sys, trio, trio_upgrade
+
+async def on_request(request):
+    return trio_upgrade.Response(200, "okay")
+
+async def on_upgrade(request, stream):
+    await request.accept()
+    with request.server.cancel_on_shutdown():
+        await trio.sleep_forever()
+    await stream.send_all(b"goodbye")
+    if request.path == "/stuck":
+        await trio.sleep_forever()
+
+server = trio_upgrade.Server(on_request, on_upgrade=on_upgrade)
+"""
+
+
+@asynccontextmanager
+async def running(call: str) -> AsyncIterator[tuple[trio.Process, Client, str]]:
+    """The program, what it prints, and the address that it prints first."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-c", PROGRAM + call], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert process.stdout is not None
+    screen = Client(process.stdout)  # type: ignore[arg-type]
+    try:
+        with trio.fail_after(20):
+            line = b""
+            while not line.endswith(b"\n"):
+                line += await screen.exactly(1)
+            yield process, screen, line.decode()
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await process.stdout.aclose()
+
+
+async def connect(line: str) -> Client:
+    found = re.search(r"://(.+):(\d+)", line)
+    assert found
+    return Client(await trio.open_tcp_stream(found[1].strip("[]"), int(found[2])))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_address_is_printed_and_a_signal_shuts_down_gracefully(number: signal.Signals) -> None:
+    async with running("trio_upgrade.run(server, 0)") as (process, screen, line):
+        assert re.fullmatch(r"Serving on http://127\.0\.0\.1:\d+ \(Ctrl-C to stop\)\n", line)
+        client = await connect(line)
+        async with client.stream:
+            await client.send(get())
+            assert (await client.reply()).content == b"okay"
+            await client.send(upgrade())
+            assert (await client.reply()).status == 101
+            process.send_signal(number)
+            assert await client.rest() == b"goodbye"
+        assert await screen.rest() == b"Shutting down, within 10 seconds (again to stop at once)\n"
+    assert process.returncode == 0
+
+
+async def test_a_second_signal_stops_at_once() -> None:
+    async with running("trio_upgrade.run(server, 0, grace=1000)") as (process, _, line):
+        client = await connect(line)
+        async with client.stream:
+            await client.send(upgrade(target="/stuck"))
+            assert (await client.reply()).status == 101
+            process.send_signal(signal.SIGINT)
+            assert await client.exactly(7) == b"goodbye"
+            process.send_signal(signal.SIGINT)
+            assert await client.rest() == b""
+    assert process.returncode == 0
+
+
+async def test_another_listening_line_and_host() -> None:
+    call = "trio_upgrade.run(server, 0, host='::1', on_listening=lambda urls: print(*urls, flush=True))"
+    async with running(call) as (process, _, line):
+        assert re.fullmatch(r"http://\[::1\]:\d+\n", line)
+        client = await connect(line)
+        async with client.stream:
+            await client.send(get())
+            assert (await client.reply()).status == 200
+        process.terminate()
+
+
+async def test_running_with_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("test.example")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    call = f"""
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+context.load_cert_chain({str(tmp_path / "server.pem")!r})
+trio_upgrade.run(server, 0, ssl_context=context)
+"""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    async with running(call) as (process, _, line):
+        assert line.startswith("Serving on https://127.0.0.1:")
+        tcp = await connect(line)
+        client = Client(trio.SSLStream(tcp.stream, context, server_hostname="test.example"))
+        await client.send(get())
+        assert (await client.reply()).content == b"okay"
+        await client.aclose()
+        process.terminate()
+
+
+def test_a_port_that_is_taken_is_a_plain_error() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            trio_upgrade.run(trio_upgrade.Server(okay), taken.getsockname()[1])
+
+
+def test_several_failures_stay_a_group() -> None:
+    def fail(urls: list[str]) -> None:
+        raise ExceptionGroup("two", [LookupError("one"), LookupError("other")])
+
+    with pytest.raises(ExceptionGroup):
+        trio_upgrade.run(trio_upgrade.Server(okay), 0, on_listening=fail)
+
+
+async def test_what_runs_around_the_server_is_opened_before_it_and_closed_after_it() -> None:
+    call = """
+import contextlib
+
+@contextlib.asynccontextmanager
+async def opened():
+    print("opened", flush=True)
+    yield server
+    print("closed", flush=True)
+
+trio_upgrade.run(opened(), 0)
+"""
+    async with running(call) as (process, screen, first):
+        assert first == "opened\n"
+        assert (await screen.exactly(len("Serving on"))) == b"Serving on"
+        process.terminate()
+        assert (await screen.rest()).endswith(b"\nclosed\n")

@@ -1,0 +1,92 @@
+"""Who the client is, seen through proxies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from trio_upgrade import Request, Response, Server
+
+from ..support.client import Client, Connect, get
+
+
+async def who(request: Request) -> Response:
+    return Response(200, f"{request.client} {request.scheme}")
+
+
+async def seen(connect: Connect, trusted: list[str], *fields: str) -> str:
+    client = await connect(Server(who, trusted_proxies=trusted))
+    await client.send(get(fields="".join(f"{field}\r\n" for field in fields).encode()))
+    return (await client.reply()).content.decode()
+
+
+LOCAL = ["127.0.0.0/8", "10.0.0.0/8", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([], "127.0.0.1 http"),
+        (["X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"], "192.0.2.1 https"),
+        (["X-Forwarded-For: 192.0.2.1, 10.0.0.1"], "192.0.2.1 http"),
+        (["X-Forwarded-For: 203.0.113.9, 192.0.2.1, 10.0.0.1"], "192.0.2.1 http"),
+        (["X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 192.0.2.1,10.0.0.1"], "192.0.2.1 http"),
+        (["X-Forwarded-For: 10.0.0.2, 10.0.0.1"], "10.0.0.2 http"),
+        (["X-Forwarded-For: 192.0.2.1:4711"], "192.0.2.1 http"),
+        (["X-Forwarded-For: [2001:DB8:1::1]:80, 2001:db8::2"], "2001:db8:1::1 http"),
+        (["X-Forwarded-For: ::ffff:192.0.2.1"], "192.0.2.1 http"),
+        (["X-Forwarded-For: fe80::1%eth0"], "fe80::1 http"),
+        (["X-Forwarded-For: 192.0.2.1, unknown, 10.0.0.1"], "10.0.0.1 http"),
+        (["X-Forwarded-For: unknown"], "127.0.0.1 http"),
+        (["X-Forwarded-For: "], "127.0.0.1 http"),
+        (["X-Forwarded-For: 192.0.2.1, 10.0.0.1", "X-Forwarded-Proto: https, http"], "192.0.2.1 https"),
+        (["X-Forwarded-For: 192.0.2.1, 10.0.0.1", "X-Forwarded-Proto: wss"], "192.0.2.1 https"),
+        (["X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: gopher"], "192.0.2.1 http"),
+        (["X-Forwarded-Proto: https"], "127.0.0.1 https"),
+    ],
+)
+async def test_the_client_is_the_rightmost_address_that_is_no_trusted_proxy(
+    connect_tcp: Connect, fields: list[str], expected: str
+) -> None:
+    assert await seen(connect_tcp, LOCAL, *fields) == expected
+
+
+@pytest.mark.parametrize("trusted", [[], ["10.0.0.0/8"], ["unix"]])
+async def test_a_peer_that_is_not_trusted_is_the_client(connect_tcp: Connect, trusted: list[str]) -> None:
+    fields = ["X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: https"]
+    assert await seen(connect_tcp, trusted, *fields) == "127.0.0.1 http"
+
+
+@pytest.mark.parametrize(("trusted", "expected"), [(["unix"], b"192.0.2.1 https"), (["127.0.0.1"], b"None http")])
+async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], expected: bytes) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Server(who, trusted_proxies=trusted).serve_unix, tmp_path / "socket")
+        async with await trio.open_unix_socket(tmp_path / "socket") as stream:
+            client = Client(stream)
+            await client.send(get(fields=b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"))
+            assert (await client.reply()).content == expected
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_stream_in_memory_is_nobodys_proxy(connect_memory: Connect) -> None:
+    assert await seen(connect_memory, [*LOCAL, "unix"], "X-Forwarded-For: 192.0.2.1") == "None http"
+
+
+@pytest.mark.parametrize("trusted", [["10.0.0.1/8"], ["localhost"], ["Unix"], "unix"])
+def test_a_proxy_that_is_no_network_is_an_error(trusted: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Server(trusted_proxies=trusted)
+
+
+async def test_the_proxies_may_be_replaced(connect_tcp: Connect) -> None:
+    server = Server(who, trusted_proxies=["192.0.2.0/24"])
+    assert server.trusted_proxies == ("192.0.2.0/24",)
+    server.trusted_proxies = LOCAL
+    assert server.trusted_proxies == tuple(LOCAL)
+    with pytest.raises(ValueError, match="nonsense"):
+        server.trusted_proxies = ["nonsense"]
+    client = await connect_tcp(server)
+    await client.send(get(fields=b"X-Forwarded-For: 203.0.113.9\r\n"))
+    assert (await client.reply()).content == b"203.0.113.9 http"

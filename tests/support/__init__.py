@@ -1,0 +1,1 @@
+"""What the tests share: clients, servers in processes of their own, and tables of cases."""
