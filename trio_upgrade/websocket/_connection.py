@@ -33,11 +33,14 @@ T = TypeVar("T", str, bytes, str | bytes)
 
 
 class Handler(Enum):
-    """Whether the handler receives."""
+    """Whether the handler receives.
 
-    RECEIVES = "a task is in `receive`"
-    RECEIVED = "no task is, but one was since the attendant last looked"
-    AWAY = "no task is, and none was since then"
+    RECEIVES begins and RECEIVED ends with a call of `WebSocket.receive`; a look of the attendant turns RECEIVED to AWAY.
+    """
+
+    RECEIVES = "a task is in `WebSocket.receive`"
+    RECEIVED = "no task is in it, but one was since the attendant last looked, or the WebSocket is new"
+    AWAY = "no task is in it, and none was since the attendant last looked"
 
 
 RECEIVES, RECEIVED, AWAY = Handler

@@ -1,4 +1,4 @@
-"""The send buffer: frames on their way to one peer, whole and in order, whoever is cancelled.
+"""The send buffer: frames on their way to one peer. They go out whole and in order, whether or not a sender is cancelled.
 
 What the transport takes at once is sent at once. A task in the nursery of the serving sends the rest; it runs only
 while there is something to send. On a stream that cannot send without waiting, this task sends everything.
@@ -24,7 +24,10 @@ PIECE = 65536  # bytes that are sent at a time, so that progress shows while a l
 
 
 class Sending(Enum):
-    """What becomes of a frame that is put into the send buffer now."""
+    """What becomes of a frame that is put into the send buffer now.
+
+    DIRECT and BUFFERED follow each other; BROKEN is the end.
+    """
 
     DIRECT = "it goes to the transport"
     BUFFERED = "it waits for those before it, which a task is sending"
