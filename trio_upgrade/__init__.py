@@ -12,11 +12,11 @@ from ._limits import Limits
 from ._raw_transport import RawTransport
 from ._request import Request
 from ._response import Response
-from ._run import run
 from ._server import Server
 from ._statistics import Statistics
 from ._upgraded_stream import UpgradedStream
 from ._version import __version__
+from .program import run
 
 __all__ = [
     "Body",

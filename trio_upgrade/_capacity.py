@@ -28,9 +28,7 @@ class Capacity:
         """Take room for one more connection, if there is any; logs the first time that there is none."""
         full = self._limit is not None and self._taken >= self._limit
         if full and not self._was_full:
-            logger.warning(
-                "%d connections are open, as many as max_connections allows; more are refused", self._limit
-            )
+            logger.warning("%d connections are open, as many as max_connections allows; more are refused", self._limit)
         self._was_full = full
         self._taken += not full
         return not full

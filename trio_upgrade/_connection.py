@@ -61,7 +61,7 @@ class Connection:
           KeyboardInterrupt, SystemExit) is raised instead, without the rest of its group.
         """
         failure = None
-        self._begin_waiting()
+        self._begin_waiting(first=True)
         try:
             await self.transport.start(self._settings.limits.tls_handshake_timeout)
             keep = True
@@ -75,7 +75,7 @@ class Connection:
                     # Here and not in a method: its frame would be kept as long as the handler runs.
                     response = await upgrade(exchange, found.handler, len(self._http.buffer))
                     if response is not None:
-                        self._begin_waiting()
+                        self._begin_waiting(first=False)
                         keep = await exchange.send_response(response)
                 elif found.response is not None:
                     await exchange.refuse(found.response)
@@ -93,8 +93,8 @@ class Connection:
         if self._wait is not None:
             self._wait.close_if_idle()
 
-    def _begin_waiting(self) -> None:
-        self._wait = HeadWait(self._shared.head_timers, self._http, self.transport, self._settings.limits)
+    def _begin_waiting(self, first: bool) -> None:
+        self._wait = HeadWait(self._shared.head_timers, self._http, self.transport, self._settings.limits, first)
         self._shared.head_timers.waits.add(self._wait)
 
     def _end_waiting(self) -> None:

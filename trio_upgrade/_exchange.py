@@ -148,11 +148,12 @@ class Exchange:
             raise others
         self.failure = exc
         if not self.reply.has_begun:
+            response = HANDLER_FAILED
             leaf = flatten(exc)[0]
             if isinstance(leaf, ProtocolError) and is_failure_of(self.transport, exc, ProtocolError):
-                await self.refuse(refusal(leaf))
-            else:
-                await self.refuse(HANDLER_FAILED)
+                response = refusal(leaf)
+            with contextlib.suppress(ConnectionBroken):  # nobody is left to talk to
+                await self.refuse(response)
         return False
 
     async def refuse(self, response: Response) -> bool:

@@ -40,6 +40,7 @@ class HeadWait:
       http: where the heads come from.
       transport: what is interrupted when a wait is to end.
       limits: how long the waits may take.
+      first: the first of them is for the connection's first request.
 
     Attributes:
       deadline: when the wait ends, in `trio.current_time`; math.inf if it does not wait.
@@ -47,12 +48,12 @@ class HeadWait:
 
     __slots__ = ("_http", "_is_first", "_limits", "_quiet_since", "_timers", "_transport", "_waiting", "deadline")
 
-    def __init__(self, timers: HeadTimers, http: Http11, transport: Transport, limits: Limits) -> None:
+    def __init__(self, timers: HeadTimers, http: Http11, transport: Transport, limits: Limits, first: bool) -> None:
         self._timers = timers
         self._http = http
         self._transport = transport
         self._limits = limits
-        self._is_first = True
+        self._is_first = first
         self._quiet_since = math.inf
         self._waiting = Waiting.NOTHING
         self.deadline = math.inf

@@ -8,8 +8,6 @@ This module knows nothing of bodies, handlers, responses or upgrades.
 
 from __future__ import annotations
 
-import trio
-
 from ._exceptions import Malformed, ProtocolError
 from ._head import Head, read_head
 from ._limits import Limits
