@@ -35,7 +35,8 @@ T = TypeVar("T", str, bytes, str | bytes)
 class Handler(Enum):
     """Whether the handler receives.
 
-    RECEIVES begins and RECEIVED ends with a call of `WebSocket.receive`; a look of the attendant turns RECEIVED to AWAY.
+    A call of `WebSocket.receive` turns it to RECEIVES, and at its end to RECEIVED. A look of the attendant turns
+    RECEIVED to AWAY.
     """
 
     RECEIVES = "a task is in `WebSocket.receive`"

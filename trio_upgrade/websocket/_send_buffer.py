@@ -1,4 +1,4 @@
-"""The send buffer: frames on their way to one peer. They go out whole and in order, whether or not a sender is cancelled.
+"""The send buffer: frames on their way to one peer. They go out whole and in order, also if a sender is cancelled.
 
 What the transport takes at once is sent at once. A task in the nursery of the serving sends the rest; it runs only
 while there is something to send. On a stream that cannot send without waiting, this task sends everything.
