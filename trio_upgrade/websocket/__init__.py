@@ -1,4 +1,4 @@
-"""WebSocket (RFC 6455, with permessage-deflate of RFC 7692) over the upgraded stream.
+"""WebSocket (RFC 6455), with compression (RFC 7692), over the upgraded stream.
 
     async def chat(ws: websocket.WebSocket[str]) -> None:
         async for message in ws:
@@ -6,8 +6,7 @@
 
     server = Server(on_upgrade=websocket.handler(chat, message_type=str), should_upgrade=websocket.is_handshake)
 
-It needs the extra `trio-upgrade[websocket]`: the `websockets` package, of which the parts without
-I/O are used.
+It needs the extra `trio-upgrade[websocket]`: the `websockets` package, of which it uses the parts without I/O.
 """
 
 try:
@@ -20,8 +19,8 @@ except ImportError as exc:
 from ._accept import accept, handler
 from ._broadcast import broadcast
 from ._channel import WebSocket
-from ._closing import ConnectionClosed
-from ._handshake import HandshakeError, is_handshake
+from ._exceptions import ConnectionClosed, HandshakeError
+from ._handshake import is_handshake
 
 __all__ = [
     "ConnectionClosed",

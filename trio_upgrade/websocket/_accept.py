@@ -1,30 +1,41 @@
-"""From an upgrade request to a WebSocket, and to its end."""
+"""From an upgrade request to a WebSocket, and to its end.
+
+All that a WebSocket needs of the server that runs it is looked up here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from types import EllipsisType, TracebackType
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from weakref import WeakKeyDictionary
 
 import trio
 
+from .._exceptions import flatten
 from .._handlers import UpgradeHandler
 from .._headers import FieldsArgument
-from .._request import Request
+from .._request import Request, shared_of
+from .._shared import Shared
 from .._upgraded_stream import UpgradedStream, take_over
 from ._channel import WebSocket
+from ._connection import Connection
 from ._handshake import Agreement, negotiate
-from ._keepalive import Keepalive, keepalive_of
-from ._options import Compression, Options, Origins
+from ._keepalive import Keepalive
+from ._options import Compression, Options
+from ._origin import Origins
+from ._unattended import Attendant
 
 __all__ = ["accept", "handler"]
 
 T = TypeVar("T", str, bytes, str | bytes)
 
+Func: TypeAlias = Callable[[WebSocket[T]], Awaitable[object]]
+
 
 class Arguments(TypedDict, total=False):
-    """The options of `accept`, besides the type of the messages."""
+    """The options of `accept` for type checkers, but for `message_type`, which chooses an overload."""
 
     subprotocols: tuple[str, ...] | list[str]
     origins: Origins
@@ -38,10 +49,10 @@ class Arguments(TypedDict, total=False):
     close_timeout: float
 
 
-class Accepting(AbstractAsyncContextManager[WebSocket[T]]):
-    """What `accept` returns: a handshake, a WebSocket, and its end."""
+class Accepting(Generic[T]):
+    """What `accept` returns: the handshake, the WebSocket, and its end."""
 
-    __slots__ = ("_keepalive", "_options", "_request", "_stream", "_websocket")
+    __slots__ = ("_attendant", "_keepalive", "_options", "_request", "_stream", "_websocket")
 
     def __init__(self, request: Request, stream: trio.abc.Stream, options: Options) -> None:
         self._request = request
@@ -49,27 +60,48 @@ class Accepting(AbstractAsyncContextManager[WebSocket[T]]):
         self._options = options
 
     async def __aenter__(self) -> WebSocket[T]:
-        request, stream = self._request, self._stream
+        request = self._request
         options: Options = self._options
         agreement: Agreement = negotiate(request, options)
         await request.accept("websocket", [*agreement.headers, *options.headers])
-        if isinstance(stream, UpgradedStream):
-            stream = self._stream = take_over(stream)
-        nursery = request.server.nursery
-        self._keepalive: Keepalive = keepalive_of(request.server, nursery)
-        self._websocket: WebSocket[T] = WebSocket(
-            request, stream, nursery, options, agreement.subprotocol, agreement.deflate
+        if isinstance(self._stream, UpgradedStream):
+            self._stream = take_over(self._stream)
+        shared = shared_of(request)
+        nursery = shared.nursery
+        assert nursery is not None
+        connection: Connection[T] = Connection(
+            request, self._stream, nursery, options, agreement.deflate, shared.counters
         )
-        self._keepalive.add(self._websocket)
+        self._websocket: WebSocket[T] = WebSocket(connection, agreement.subprotocol)
+        self._attendant: Attendant = Attendant(connection, nursery)
+        self._keepalive: Keepalive = keepalive_of(shared, nursery)
+        self._keepalive.add(self._attendant)
         return self._websocket
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            await self._websocket.leave(exc)
+            if exc is None:
+                await self._websocket.aclose()
+            elif all(isinstance(leaf, Exception) for leaf in flatten(exc)):
+                await self._websocket.aclose(1011)
+            else:
+                await self._websocket._drop()
         finally:
-            self._keepalive.members.discard(self._websocket)
+            self._keepalive.discard(self._attendant)
+
+
+_keepalives: WeakKeyDictionary[Shared, Keepalive] = WeakKeyDictionary()
+
+
+def keepalive_of(shared: Shared, nursery: trio.Nursery) -> Keepalive:
+    """Return the keepalive of a serving. The first WebSocket of the serving starts it."""
+    keepalive = _keepalives.get(shared)
+    if keepalive is None:
+        keepalive = _keepalives[shared] = Keepalive(shared.shutdown.begun)
+        nursery.start_soon(keepalive.run)
+    return keepalive
 
 
 @overload
@@ -84,80 +116,183 @@ def accept(
 def accept(
     request: Request, stream: trio.abc.Stream, *, message_type: type[bytes], **options: Unpack[Arguments]
 ) -> AbstractAsyncContextManager[WebSocket[bytes]]: ...
-def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> AbstractAsyncContextManager[Any]:
-    """Do the handshake of a WebSocket in an upgrade handler, and close it at the end of the block.
+def accept(
+    request: Request,
+    stream: trio.abc.Stream,
+    *,
+    message_type: type[str] | type[bytes] | None = None,
+    subprotocols: Iterable[str] = (),
+    origins: Literal["same", "*"] | Iterable[str] = "same",
+    compression: Literal["deflate", "deflate-takeover"] | None = None,
+    headers: FieldsArgument = (),
+    max_message_size: int = 2**20,
+    receive_buffer: int = 2**16,
+    send_buffer: int = 2**20,
+    ping_interval: float | None = 20,
+    ping_timeout: float | None = 20,
+    close_timeout: float = 10,
+) -> AbstractAsyncContextManager[WebSocket[Any]]:
+    """Accept an upgrade request as a WebSocket, which is open inside the block.
 
-    Use it as `async with accept(request, stream) as ws`. The stream is taken over: using it
-    afterwards raises `trio.ClosedResourceError`. Leaving the block closes the WebSocket with 1000; an
-    exception closes it with 1011 and goes on; a cancellation drops the connection at once. When the
-    server shuts down, it is closed with 1001.
+    For use in an upgrade handler::
 
-    Pings are answered and a close is completed within half a second also while the block is busy
-    elsewhere, until the receive buffer is full. Then reading stops, which makes the peer wait.
+        async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+            async with websocket.accept(request, stream) as ws:
+                async for message in ws:
+                    await ws.send(message)
+
+    Entering the block checks the request and sends the 101. It takes the stream over: whatever else uses the stream
+    gets `trio.ClosedResourceError` from then on.
+
+    **While the block is busy elsewhere,** pings are still answered, a close is still completed, and a peer that is
+    gone is still found out, within half a second. What arrives is read ahead until the receive buffer is full. Then
+    reading stops, and the peer has to wait.
+
+    **On leaving the block,** the WebSocket is closed as by `WebSocket.aclose`: with 1000 at the end of the block, and
+    with 1011 after an exception, which goes on. The peer is told nothing else of the exception.
+
+    **On a shutdown of the server,** the WebSocket is closed with 1001 at once. The block goes on: `receive` gives what
+    the peer still sends, then raises `trio.EndOfChannel`, and `send` raises `ConnectionClosed`.
+
+    **On a cancellation** that reaches the end of the block, the connection is dropped at once, without a close frame.
+    If entering the block is cancelled, either nothing was sent, or the connection is broken.
 
     Args:
-      request, stream: as the upgrade handler got them.
-      message_type: str or bytes, where only messages of this kind are taken: the other kind closes
-        the WebSocket with 1003. By default both are.
-      subprotocols: those that are spoken, the preferred one first; a client that offers none of
-        them is refused. By default none is agreed on.
-      origins: which pages may connect, as browsers tell: "same", those whose Origin has the host
-        and port of the Host field, and clients without an Origin; "*", all; or those listed, such
-        as "https://example.com".
-      compression: "deflate" compresses each message by itself; "deflate-takeover" with what came
-        before in mind, which is smaller and takes some 50 KB a connection. By default none.
-      headers: further fields of the 101.
-      max_message_size: bytes that a message may have, inflated; a larger one closes with 1009.
-      receive_buffer: bytes read ahead while nobody receives, counted with 64 more a message. One
-        message or one read of 96 KiB may exceed it.
-      send_buffer: bytes buffered by `send_nowait` and `broadcast` for a peer that is slow, counted
-        likewise. One message may exceed it.
-      ping_interval: seconds of silence after which the peer is pinged; None for no pings.
-      ping_timeout: seconds after a ping in which something must be heard, or the connection is
-        dropped; None to wait for ever.
-      close_timeout: seconds that the peer has to answer a close.
+      request: the request that the upgrade handler got.
+      stream: the stream that the upgrade handler got, or one that wraps it.
+      message_type: `str` or `bytes`: a message of the other kind closes the WebSocket with 1003. By default None: both
+        are received.
+      subprotocols: names of the subprotocols that the handler speaks, a list of str, the preferred one first. The
+        client must offer at least one of them, or the handshake is refused. By default (): no subprotocol is agreed on.
+      origins: which web pages may connect, as their browsers tell in the Origin field. By default "same": pages from
+        the host and port that the Host field names, and clients without an Origin, which are not browsers. "*": all.
+        A list of str, such as `["https://example.com"]`: pages with one of these origins, and no other client.
+      compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message with those
+        before it in mind: that is smaller, and takes some 50 KB of memory a connection. By default None: no
+        compression. A client that does not offer compression gets none.
+      headers: further fields of the 101, a mapping or pairs of str. By default none.
+      max_message_size: how many bytes a message that arrives may have, after inflating; a larger one closes the
+        WebSocket with 1009. By default 2**20 (1 MiB).
+      receive_buffer: how many bytes are read ahead while nobody receives. Each message counts 64 bytes more than it
+        has; one message, or one read of 96 KiB, may exceed the limit. By default 2**16 (64 KiB).
+      send_buffer: how many bytes `send_nowait` and `broadcast` buffer for a peer that is slow. Each message counts 64
+        bytes more than it has; one message may exceed the limit. By default 2**20 (1 MiB).
+      ping_interval: the seconds of silence after which the peer gets a ping. By default 20. None: no pings.
+      ping_timeout: the seconds after a ping in which something must arrive; if nothing does, the connection is
+        dropped. By default 20. None: no limit.
+      close_timeout: the seconds in which the peer must answer a close; if it does not, the connection is dropped. By
+        default 10.
+
+    Returns:
+      An async context manager that gives the `WebSocket`: of str or of bytes where `message_type` says so, else of
+      both.
 
     Raises:
-      HandshakeError: the request is no WebSocket's, or one that may not be opened. Unhandled, the
-        server answers it.
-      TypeError, ValueError: an option is none of its kind.
+      TypeError: an argument has the wrong type.
+      ValueError: an option has an invalid value.
+
+    Entering the block raises:
+      HandshakeError: the request is not a WebSocket's, or it may not open one. If you don't catch it, the client gets
+        a 400, 403 or 426.
+      RuntimeError: the request was already accepted or answered.
       trio.BrokenResourceError: the connection broke.
     """
-    return Accepting(request, stream, Options(**options))
+    if not isinstance(request, Request):
+        raise TypeError(f"request is the Request that the upgrade handler got, not {request!r}")
+    if not isinstance(stream, trio.abc.Stream):
+        raise TypeError(f"stream is the trio.abc.Stream that the upgrade handler got, not {stream!r}")
+    options = Options(
+        message_type=message_type,
+        subprotocols=subprotocols,
+        origins=origins,
+        compression=compression,
+        headers=headers,
+        max_message_size=max_message_size,
+        receive_buffer=receive_buffer,
+        send_buffer=send_buffer,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        close_timeout=close_timeout,
+    )
+    return Accepting(request, stream, options)
 
 
 @overload
+def handler(func: Func[str | bytes], *, message_type: None = None, **options: Unpack[Arguments]) -> UpgradeHandler: ...
+@overload
+def handler(func: Func[str], *, message_type: type[str], **options: Unpack[Arguments]) -> UpgradeHandler: ...
+@overload
+def handler(func: Func[bytes], *, message_type: type[bytes], **options: Unpack[Arguments]) -> UpgradeHandler: ...
+@overload
 def handler(
-    func: Callable[[WebSocket[str | bytes]], Awaitable[object]],
+    *, message_type: None = None, **options: Unpack[Arguments]
+) -> Callable[[Func[str | bytes]], UpgradeHandler]: ...
+@overload
+def handler(*, message_type: type[str], **options: Unpack[Arguments]) -> Callable[[Func[str]], UpgradeHandler]: ...
+@overload
+def handler(*, message_type: type[bytes], **options: Unpack[Arguments]) -> Callable[[Func[bytes]], UpgradeHandler]: ...
+def handler(
+    func: Func[Any] | EllipsisType = ...,
     *,
-    message_type: None = None,
-    **options: Unpack[Arguments],
-) -> UpgradeHandler: ...
-@overload
-def handler(
-    func: Callable[[WebSocket[str]], Awaitable[object]], *, message_type: type[str], **options: Unpack[Arguments]
-) -> UpgradeHandler: ...
-@overload
-def handler(
-    func: Callable[[WebSocket[bytes]], Awaitable[object]], *, message_type: type[bytes], **options: Unpack[Arguments]
-) -> UpgradeHandler: ...
-def handler(func: Callable[[WebSocket[Any]], Awaitable[object]], **options: Any) -> UpgradeHandler:
-    """An upgrade handler that runs `func` with each WebSocket.
+    message_type: type[str] | type[bytes] | None = None,
+    subprotocols: Iterable[str] = (),
+    origins: Literal["same", "*"] | Iterable[str] = "same",
+    compression: Literal["deflate", "deflate-takeover"] | None = None,
+    headers: FieldsArgument = (),
+    max_message_size: int = 2**20,
+    receive_buffer: int = 2**16,
+    send_buffer: int = 2**20,
+    ping_interval: float | None = 20,
+    ping_timeout: float | None = 20,
+    close_timeout: float = 10,
+) -> UpgradeHandler | Callable[[Func[Any]], UpgradeHandler]:
+    """Make an upgrade handler of a function that takes a WebSocket.
+
+    Either call it, or use it as a decorator, with or without options::
+
+        server = Server(on_upgrade=websocket.handler(chat, message_type=str))
+
+        @websocket.handler(message_type=str)
+        async def chat(ws: websocket.WebSocket[str]) -> None: ...
+
+    The handler accepts every request that it gets, as `accept` does, and runs the function inside the block. So the
+    return of the function closes the WebSocket with 1000, and an exception closes it with 1011.
 
     Args:
-      func: `async (ws) -> None`. Its return and its exceptions end the WebSocket as `accept` says.
-      options: those of `accept`.
+      func: `async (ws) -> None`. Without it, the result is a decorator.
+      message_type, subprotocols, origins, compression, headers, max_message_size, receive_buffer, send_buffer,
+        ping_interval, ping_timeout, close_timeout: the options of `accept`, with the same defaults.
+
+    Returns:
+      `async (request, stream) -> None`, for `Server(on_upgrade=...)`; or a decorator that makes one.
 
     Raises:
-      TypeError, ValueError: an option is none of its kind.
+      TypeError: `func` is not a function, or an option has the wrong type.
+      ValueError: an option has an invalid value.
     """
-    if not callable(func):
-        raise TypeError(f"handler takes an async function, not {func!r}")
-    checked = Options(**options)
+    options = Options(
+        message_type=message_type,
+        subprotocols=subprotocols,
+        origins=origins,
+        compression=compression,
+        headers=headers,
+        max_message_size=max_message_size,
+        receive_buffer=receive_buffer,
+        send_buffer=send_buffer,
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        close_timeout=close_timeout,
+    )
 
-    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
-        accepting: Accepting[Any] = Accepting(request, stream, checked)
-        async with accepting as ws:
-            await func(ws)
+    def decorate(func: Func[Any]) -> UpgradeHandler:
+        if not callable(func):
+            raise TypeError(f"handler takes an async function, not {func!r}")
 
-    return on_upgrade
+        async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+            accepting: Accepting[Any] = Accepting(request, stream, options)
+            async with accepting as ws:
+                await func(ws)
+
+        return on_upgrade
+
+    return decorate if isinstance(func, EllipsisType) else decorate(func)

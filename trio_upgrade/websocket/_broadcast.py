@@ -16,18 +16,30 @@ __all__ = ["broadcast"]
 def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes | bytearray | memoryview) -> None:
     """Send a message to many WebSockets, without waiting for any of them. Not a checkpoint.
 
-    It is serialized once, uncompressed. A connection whose send buffer is full is closed with 1013
-    (the close frame follows what is buffered), and dropped `close_timeout` seconds later. Those that
-    are closed are passed over.
+    The message is serialized once, and is not compressed.
+
+    A WebSocket whose send buffer is full does not get it: it is closed with 1013. The close frame follows what is
+    buffered, and `close_timeout` seconds later the connection is dropped. A WebSocket that is closed is skipped.
+
+    Args:
+      connections: the WebSockets.
+      message: str for text, bytes for binary.
 
     Raises:
       TypeError: the message is neither str nor bytes.
+      ValueError: the message is a str with a lone surrogate, which UTF-8 cannot have.
     """
     frame = encode_message(message)
-    connection = None
-    for connection in connections:
-        if not connection.put_frame(frame):
-            connection.request.server._counters.slow_readers += 1
-            connection.close_soon(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
-    if connection is not None:
-        connection.request.server._counters.broadcasts += 1
+    counters = None
+    for websocket in connections:
+        connection = websocket._connection
+        counters = connection.counters
+        if not connection.closing.state.may_send:
+            continue
+        if connection.send_buffer.is_full:
+            counters.slow_readers += 1
+            connection.start_close(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
+        else:
+            connection.send_buffer.put(frame)
+    if counters is not None:
+        counters.broadcasts += 1

@@ -1,70 +1,152 @@
-"""How a WebSocket ends: close codes and what carries them (RFC 6455 section 7.4)."""
+"""How a WebSocket ends (RFC 6455 section 7): a state machine that knows nothing of I/O.
+
+                           OPEN --------.
+                            |           | sending fails
+      we send a close frame |           v
+                            |     SENDING_BROKEN
+                            v           |
+                         CLOSING        |
+                            |           |
+                            v           v
+       the peer's close frame comes:  CLOSED
+       the peer breaks the protocol:  FAILED
+       the connection ends:           LOST
+
+Each of the last three may also follow OPEN directly.
+
+There are two machines. One is the connection's: its states are `State`, and `TRANSITIONS` says which event leads from
+which state to which. The other is the handler's channel, which is open until the handler calls `aclose` or leaves the
+block of `accept`. The connection may be closed long before the handler knows; the channel may be closed while the
+connection still waits for the peer.
+"""
 
 from __future__ import annotations
 
-import functools
+from enum import Enum
 
-from websockets.exceptions import ProtocolError
-from websockets.frames import Close, CloseCode
+import trio
+from websockets.frames import Close
 
-from .._exceptions import ConnectionBroken
+from ._close_codes import ORDERLY
+from ._exceptions import ConnectionClosed
 
-__all__ = ["ORDERLY", "ConnectionClosed", "Violation", "close_payload", "parse_close"]
-
-ORDERLY = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD)
+__all__ = ["Closing", "Event", "State"]
 
 
-class ConnectionClosed(ConnectionBroken):
-    """The WebSocket is closed, and not in the way that ends an iteration.
+class State(Enum):
+    """How far the connection is on its way to the end.
 
     Attributes:
-      code: the close code (RFC 6455 section 7.4); 1006 where the peer vanished without one.
-      reason: what the close frame said, or what happened.
+      may_send: messages may still be sent.
+      may_receive: messages, or the peer's close frame, may still arrive.
     """
 
-    def __init__(self, code: int, reason: str, transport: object = None) -> None:
-        super().__init__(reason, transport)
-        self.code = code
-        self.reason = reason
+    may_send: bool
+    may_receive: bool
 
-    def __str__(self) -> str:
-        return f"the WebSocket is closed: {Close(self.code, self.reason)}"
+    def __init__(self, description: str, may_send: bool, may_receive: bool) -> None:
+        self.may_send = may_send
+        self.may_receive = may_receive
 
-
-class Violation(Exception):
-    """The peer broke the protocol, and the connection fails with this close code (section 7.1.7)."""
-
-    def __init__(self, code: CloseCode, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.reason = reason
+    OPEN = "messages go both ways", True, True
+    SENDING_BROKEN = "sending failed; what the peer sent before that is still received", False, True
+    CLOSING = "our close frame was sent, the peer's is awaited (section 7.1.3)", False, True
+    CLOSED = "the peer's close frame has come, and ours was sent (section 7.1.4)", False, False
+    FAILED = "the peer broke the protocol (section 7.1.7)", False, False
+    LOST = "the connection ended before the peer's close frame (section 7.1.5)", False, False
 
 
-@functools.lru_cache(maxsize=32)
-def close_payload(code: int, reason: str) -> bytes:
-    """The payload of a close frame (RFC 6455 section 5.5.1).
+class Event(Enum):
+    """What may happen to the connection."""
 
-    Raises:
-      ValueError: no close frame can say so.
+    HANDLER_CLOSES = "the handler calls aclose, or leaves the block (section 7.1.2)"
+    SERVER_CLOSES = "the server shuts down, or a broadcast finds that the peer reads too slowly"
+    PEER_CLOSES = "a close frame arrives"
+    PEER_VIOLATES = "something arrives that breaks the protocol"
+    SENDING_FAILS = "the connection takes no more bytes"
+    CONNECTION_ENDS = "no more bytes will arrive"
+
+
+# An event that is not listed for a state changes nothing: a second close, say, or a close after the end.
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.OPEN: {
+        Event.HANDLER_CLOSES: State.CLOSING,
+        Event.SERVER_CLOSES: State.CLOSING,
+        Event.PEER_CLOSES: State.CLOSED,
+        Event.PEER_VIOLATES: State.FAILED,
+        Event.SENDING_FAILS: State.SENDING_BROKEN,
+        Event.CONNECTION_ENDS: State.LOST,
+    },
+    State.SENDING_BROKEN: {
+        Event.PEER_CLOSES: State.CLOSED,
+        Event.PEER_VIOLATES: State.FAILED,
+        Event.CONNECTION_ENDS: State.LOST,
+    },
+    State.CLOSING: {
+        Event.PEER_CLOSES: State.CLOSED,
+        Event.PEER_VIOLATES: State.FAILED,
+        Event.CONNECTION_ENDS: State.LOST,
+    },
+    State.CLOSED: {},
+    State.FAILED: {},
+    State.LOST: {
+        Event.PEER_VIOLATES: State.FAILED,  # it was read ahead, and the messages before it have now been received
+    },
+}
+
+# Section 5.5.1: one close frame is sent, when the state OPEN is left by one of these.
+SENDS_CLOSE = (Event.HANDLER_CLOSES, Event.SERVER_CLOSES, Event.PEER_CLOSES, Event.PEER_VIOLATES)
+
+
+class Closing:
+    """The state of one WebSocket, and the errors that follow from it.
+
+    Attributes:
+      state: of the connection.
+      cause: the event that left the state OPEN; None before that.
+      close: the code and the reason that came with this event; None before that.
+      channel_closed: the handler has closed its channel: all that it calls from now on raises
+        `trio.ClosedResourceError`.
     """
-    try:
-        payload = Close(code, reason).serialize()
-    except ProtocolError:
-        raise ValueError(f"no close frame may have the code {code!r}") from None
-    if len(payload) > 125:
-        raise ValueError("the reason of a close has at most 123 bytes in UTF-8")
-    return payload
 
+    __slots__ = ("cause", "channel_closed", "close", "state")
 
-def parse_close(payload: bytes) -> Close:
-    """The code and the reason of a close frame.
+    def __init__(self) -> None:
+        self.state = State.OPEN
+        self.cause: Event | None = None
+        self.close: Close | None = None
+        self.channel_closed = False
 
-    Raises:
-      Violation: it has none that a close frame may have.
-    """
-    try:
-        return Close.parse(payload)
-    except ProtocolError as exc:
-        raise Violation(CloseCode.PROTOCOL_ERROR, str(exc)) from exc
-    except UnicodeDecodeError as exc:
-        raise Violation(CloseCode.INVALID_DATA, "a close reason that is not UTF-8") from exc
+    def mark(self, event: Event, close: Close) -> bool:
+        """Take note of an event.
+
+        Args:
+          event: what has happened.
+          close: the code and the reason that belong to it.
+
+        Returns:
+          True if a close frame with this code and reason must now be sent.
+        """
+        before = self.state
+        self.state = TRANSITIONS[before].get(event, before)
+        # A send that failed says 1006 only for as long as the peer's own close frame has not been read.
+        if before is State.OPEN or (before is State.SENDING_BROKEN and event is Event.PEER_CLOSES):
+            self.cause, self.close = event, close
+        return before is State.OPEN and event in SENDS_CLOSE
+
+    def receive_error(self, transport: object) -> Exception:
+        """Make the error that `receive` raises once nothing more can be received."""
+        if self.channel_closed:
+            return trio.ClosedResourceError("another task closed this WebSocket")
+        assert self.close is not None
+        orderly = self.cause is Event.SERVER_CLOSES or self.close.code in ORDERLY
+        if orderly and self.state is not State.FAILED:
+            return trio.EndOfChannel()
+        return ConnectionClosed(self.close.code, self.close.reason, transport)
+
+    def send_error(self, transport: object) -> Exception:
+        """Make the error that `send` raises once nothing more can be sent."""
+        if self.channel_closed:
+            return trio.ClosedResourceError("this WebSocket was already closed")
+        assert self.close is not None
+        return ConnectionClosed(self.close.code, self.close.reason, transport)

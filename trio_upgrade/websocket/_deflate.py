@@ -1,7 +1,7 @@
-"""permessage-deflate (RFC 7692): what was negotiated, and the compression itself.
+"""The compression of messages: permessage-deflate (RFC 7692).
 
-Messages are inflated as they arrive, so that one that is too big or no text is found out early,
-and blocks with BFINAL may come. The negotiation is that of the `websockets` package.
+The handshake negotiates it. A message is inflated as it arrives, so that one that is too big, or that is not UTF-8, is
+refused early. A block with BFINAL may be in it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode
 
-from ._closing import Violation
+from ._exceptions import Violation
 
 __all__ = ["COMPRESS_SETTINGS", "WINDOW_BITS", "Deflate"]
 
@@ -21,12 +21,12 @@ __all__ = ["COMPRESS_SETTINGS", "WINDOW_BITS", "Deflate"]
 WINDOW_BITS = 12
 COMPRESS_SETTINGS: dict[str, Any] = {"memLevel": 5}
 
-TAIL = b"\0\0\xff\xff"  # of a flush, left out of every message (section 7.2.1)
-MAX_FINAL_BLOCKS = 64  # in a message; each one costs a new state of zlib
+TAIL = b"\0\0\xff\xff"  # the end of a flush, which every message leaves out (section 7.2.1)
+MAX_FINAL_BLOCKS = 64  # in a message; after each of them, zlib needs a new decompressor
 
 
 class Deflate:
-    """Both directions of one connection.
+    """Compresses and inflates the messages of one connection.
 
     Args:
       agreed: the parameters that were negotiated.
@@ -47,12 +47,12 @@ class Deflate:
         self._our_takeover = not agreed.local_no_context_takeover
         self._their_bits = agreed.remote_max_window_bits
         self._their_takeover = not agreed.remote_no_context_takeover
-        self._compressor: Any = None  # typeshed has no name for these that is there at run time
+        self._compressor: Any = None  # typeshed's name for its type does not exist at run time
         self._decompressor: Any = None
         self._final_blocks = 0
 
     def compress(self, payload: bytes) -> bytes:
-        """The payload of a message, compressed."""
+        """Compress the payload of a message."""
         compressor = self._compressor
         if compressor is None:
             compressor = zlib.compressobj(wbits=-self._our_bits, **COMPRESS_SETTINGS)
@@ -62,10 +62,10 @@ class Deflate:
         return data[: -len(TAIL)]
 
     def inflate(self, data: bytes, room: int, final: bool) -> bytes:
-        """The next part of a message, inflated to at most `room` + 1 bytes.
+        """Inflate the next part of a message, to at most `room` + 1 bytes.
 
         Raises:
-          Violation: it is malformed.
+          Violation: the data is malformed.
         """
         if final:
             data += TAIL
@@ -77,7 +77,7 @@ class Deflate:
                 inflated += self._decompressor.decompress(data, room + 1 - len(inflated))
                 data = b""
                 if self._decompressor.eof:
-                    data = self._behind_final_block()
+                    data = self._after_final_block()
         except zlib.error:
             raise malformed() from None
         if final:
@@ -86,8 +86,8 @@ class Deflate:
                 self._decompressor = None
         return inflated
 
-    def _behind_final_block(self) -> bytes:
-        """What follows a block with BFINAL, which ends zlib's state but no message (section 7.2.3.4)."""
+    def _after_final_block(self) -> bytes:
+        """Return what follows a block with BFINAL, which ends a decompressor but no message (section 7.2.3.4)."""
         self._final_blocks += 1
         if self._final_blocks > MAX_FINAL_BLOCKS:
             raise malformed()

@@ -1,9 +1,9 @@
-"""The frames of RFC 6455: bytes in, messages and control frames out; and the other way round.
+"""The frames of RFC 6455 section 5: bytes in, messages and control frames out; and the other way round.
 
-One frame is parsed at a time, when it is asked for. So a violation shows only when everything in
-front of it was taken, and a flood is never parsed further ahead than somebody wants.
+One frame is parsed at a time, when somebody asks for it. So a violation shows only after everything before it was
+taken, and a flood of frames is never parsed further ahead than somebody wants.
 
-Masks are those of the `websockets` package. No I/O here, and no compression.
+The `websockets` package does the masking, and `Deflate` the compression. There is no I/O here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ try:
 except ImportError:  # where the package has no compiled part
     from websockets.utils import apply_mask
 
-from ._closing import Violation
 from ._deflate import Deflate
+from ._exceptions import Violation
 
 __all__ = ["FIN", "NEED_DATA", "Control", "Incoming", "encode_frame", "encode_message"]
 
@@ -33,13 +33,13 @@ MASKED = 0x80
 WHOLE_TEXT = FIN | Opcode.TEXT
 WHOLE_BINARY = FIN | Opcode.BINARY
 OPCODES = frozenset(Opcode)
-MIN_COMPRESSED = 64  # bytes; a shorter message seldom gets any shorter
+MIN_COMPRESSED = 64  # bytes; compressed, a shorter message seldom gets any shorter
 
 Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class NeedData(Enum):
-    """What `Incoming.next` returns when more bytes must be fed first."""
+    """What `Incoming.next` returns when it needs more bytes."""
 
     NEED_DATA = "NEED_DATA"
 
@@ -48,7 +48,7 @@ NEED_DATA: Final = NeedData.NEED_DATA
 
 
 class Control(NamedTuple):
-    """A ping, a pong or a close."""
+    """A control frame: a ping, a pong or a close (section 5.5)."""
 
     opcode: Opcode
     payload: bytes
@@ -58,12 +58,12 @@ Event: TypeAlias = str | bytes | Control | Literal[NeedData.NEED_DATA] | None
 
 
 class Message:
-    """A message of which not everything is there yet.
+    """A message that has not arrived completely.
 
     Args:
       first: the first byte of its first frame.
       max_size: how many bytes it may have, inflated.
-      deflate: what inflates it, if it is compressed.
+      deflate: inflates it, if compression was negotiated and that byte says that it is compressed.
     """
 
     __slots__ = ("_data", "_decoder", "_deflate", "_max_size", "_received")
@@ -76,13 +76,13 @@ class Message:
         self._data = bytearray()
 
     def check_size(self, more: int) -> None:
-        """Refuse what is about to come, if the message cannot have `more` bytes of payload."""
+        """Check that the message may get `more` bytes of payload, before they arrive."""
         limit = self._max_size if self._deflate is None else 2 * self._max_size + 1024  # random data gets longer
         if more > limit - self._received:
             raise too_big(self._max_size)
 
     def add(self, data: bytes, final: bool = False) -> None:
-        """Add a part; it is inflated, and text is checked, as it comes (section 8.1)."""
+        """Add a part: inflate it, and check text, as it arrives (section 8.1)."""
         self._received += len(data)
         if self._deflate is not None:
             room = self._max_size - len(self._data)
@@ -94,12 +94,12 @@ class Message:
             check_text(self._decoder, data, final)
 
     def finish(self) -> str | bytes:
-        """The whole message."""
+        """Return the whole message."""
         return bytes(self._data) if self._decoder is None else self._data.decode()
 
 
 def check_text(decoder: codecs.IncrementalDecoder, data: bytes, final: bool) -> None:
-    """Fail at the first byte that no UTF-8 can have there."""
+    """Check the next part of a text; the first byte that UTF-8 cannot have there is a violation."""
     try:
         decoder.decode(data, final)
     except UnicodeDecodeError:
@@ -110,7 +110,7 @@ def check_text(decoder: codecs.IncrementalDecoder, data: bytes, final: bool) -> 
 
 
 class PartialFrame:
-    """A frame whose header is known, and whose payload is on its way."""
+    """A frame of which the header has arrived, and not yet all of the payload."""
 
     __slots__ = ("first", "key", "missing", "payload")
 
@@ -121,7 +121,7 @@ class PartialFrame:
         self.payload = bytearray()  # of a control frame
 
     def unmask(self, data: bytes) -> bytes:
-        """The next part of the payload, in clear."""
+        """Unmask the next part of the payload."""
         self.missing -= len(data)
         plain = apply_mask(data, self.key)
         shift = len(data) % 4
@@ -134,10 +134,10 @@ class Incoming:
 
     Args:
       max_size: how many bytes a message may have, inflated.
-      deflate: how its messages may be compressed, if that was negotiated.
+      deflate: inflates messages, if compression was negotiated.
 
     Attributes:
-      pending: `next` may have something without more bytes.
+      pending: `next` may return something without more bytes.
     """
 
     __slots__ = ("_at", "_data", "_deflate", "_frame", "_max_size", "_message", "pending")
@@ -152,14 +152,14 @@ class Incoming:
         self.pending = False
 
     def feed(self, data: bytes) -> None:
-        """Take bytes that have arrived."""
-        # What is left here is the begin of a header, or what nobody has asked for yet.
+        """Add bytes that have arrived."""
+        # What is left from before is the beginning of a header, or what nobody has asked for yet.
         self._data = self._data[self._at :] + data if self._data else data
         self._at = 0
         self.pending = True
 
     def clear(self) -> None:
-        """Forget all that was fed: nothing will be asked for any more."""
+        """Forget all that was fed, and what was begun."""
         self._skip_to(len(self._data))
         self._frame = self._message = None
 
@@ -172,7 +172,7 @@ class Incoming:
             self._at = at
 
     def _need_data(self) -> Event:
-        """Keep the begin of a header, and nothing of what came in front of it."""
+        """Keep the beginning of a header, and nothing of what came before it."""
         if self._at:
             self._data = self._data[self._at :]
             self._at = 0
@@ -183,8 +183,7 @@ class Incoming:
         """Parse one frame.
 
         Returns:
-          A message that is complete; a control frame; None for a frame that completes nothing;
-          or NEED_DATA.
+          A complete message; or a control frame; or None for a frame after which the message goes on; or NEED_DATA.
 
         Raises:
           Violation: the peer broke the protocol.
@@ -222,7 +221,7 @@ class Incoming:
         return self._begin(PartialFrame(first, key, length))
 
     def _begin(self, frame: PartialFrame) -> Event:
-        """Take a frame that is not all of a message, or not all there, or compressed, or a control frame."""
+        """Take any frame but the usual one, which is a whole message, uncompressed, that has arrived completely."""
         if not frame.first & CONTROL:
             if self._message is None:
                 self._message = Message(frame.first, self._max_size, self._deflate)
@@ -231,7 +230,7 @@ class Incoming:
         return self._continue(frame)
 
     def _check_first(self, first: int) -> None:
-        """Check the first byte of a frame (sections 5.2, 5.4 and 5.5; RFC 7692 section 6)."""
+        """Check the first byte of a frame: sections 5.2, 5.4 and 5.5, and RFC 7692 section 6."""
         opcode = first & 0x0F
         if opcode not in OPCODES:
             raise violation(f"there is no opcode {opcode}")
@@ -243,12 +242,12 @@ class Incoming:
             if not first & FIN:
                 raise violation("a control frame cannot be fragmented")
         elif is_data and self._message is not None:
-            raise violation("a new message inside a fragmented one")
+            raise violation("a new message began before the last one was complete")
         elif not is_data and self._message is None:
-            raise violation("a continuation of no message")
+            raise violation("a continuation frame came without a message to continue")
 
     def _continue(self, frame: PartialFrame) -> Event:
-        """Take what has arrived of a payload."""
+        """Take what has arrived of the payload of `frame`."""
         end = min(self._at + frame.missing, len(self._data))
         plain = frame.unmask(self._data[self._at : end])
         self._skip_to(end)
@@ -269,6 +268,7 @@ class Incoming:
 
 
 def decode(payload: bytes) -> str:
+    """Decode the payload of a text message (section 5.6)."""
     try:
         return payload.decode()
     except UnicodeDecodeError:
@@ -276,7 +276,7 @@ def decode(payload: bytes) -> str:
 
 
 def extended_length(first: int, octets: bytes) -> int:
-    """A payload length of 2 or 8 bytes (section 5.2)."""
+    """Read a payload length of 2 or 8 bytes (section 5.2)."""
     if first & CONTROL:
         raise violation("a control frame has at most 125 bytes")
     length = int.from_bytes(octets)
@@ -296,11 +296,11 @@ def invalid_text() -> Violation:
 
 
 def too_big(max_size: int) -> Violation:
-    return Violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have {max_size} bytes")
+    return Violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have at most {max_size} bytes")
 
 
 def encode_frame(first: int, payload: bytes) -> bytes:
-    """A frame of a server; `first` is its first byte."""
+    """Make a frame as a server sends it, unmasked; `first` is its first byte."""
     length = len(payload)
     if length < 126:
         return b"%c%c%b" % (first, length, payload)
@@ -310,10 +310,11 @@ def encode_frame(first: int, payload: bytes) -> bytes:
 
 
 def encode_message(message: object, deflate: Deflate | None = None) -> bytes:
-    """A message as one frame, compressed if that was negotiated and it is not very short.
+    """Make a message, as one frame. It is compressed if that was negotiated and it is not very short.
 
     Raises:
-      TypeError: it is neither str nor bytes-like.
+      TypeError: the message is neither str nor bytes-like.
+      UnicodeEncodeError: the message is a str with a lone surrogate.
     """
     if isinstance(message, str):
         opcode, payload = Opcode.TEXT, message.encode()

@@ -1,4 +1,4 @@
-"""The opening handshake of a server (RFC 6455 section 4.2), and what is negotiated in it."""
+"""The opening handshake (RFC 6455 section 4.2): whether a request can become a WebSocket, and what is agreed on."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from websockets.headers import build_extension, parse_extension, parse_subprotoc
 from websockets.typing import ExtensionHeader
 from websockets.utils import accept_key
 
-from .._exceptions import ProtocolError
 from .._headers import Headers
 from .._request import Request, transport_of
 from ._deflate import WINDOW_BITS, Deflate
+from ._exceptions import HandshakeError
 from ._options import Compression, Options
+from ._origin import is_allowed
 
-__all__ = ["Agreement", "HandshakeError", "is_handshake", "negotiate"]
+__all__ = ["Agreement", "is_handshake", "negotiate"]
 
 VERSION = "13"
-DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 FACTORIES = {
     "deflate": ServerPerMessageDeflateFactory(
@@ -37,19 +37,14 @@ FACTORIES = {
 }
 
 
-class HandshakeError(ProtocolError):
-    """A request that cannot become a WebSocket, or may not.
-
-    Left unhandled, it is answered with its `status`, and logged at DEBUG only: it is the client's
-    fault. A handler that catches it may return a response of its own.
+class Agreement(NamedTuple):
+    """What a handshake has led to.
 
     Attributes:
-      status: 400, 403 (a refused Origin), or 426 (no WebSocket of version 13 is asked for).
+      headers: fields of the 101, as pairs of str.
+      subprotocol: the one that both sides speak, or None.
+      deflate: what compresses messages, or None.
     """
-
-
-class Agreement(NamedTuple):
-    """What a handshake has led to."""
 
     headers: list[tuple[str, str]]
     subprotocol: str | None
@@ -57,31 +52,34 @@ class Agreement(NamedTuple):
 
 
 def is_handshake(request: Request) -> bool:
-    """Whether a request offers `websocket`; for `should_upgrade`.
+    """Return whether a request offers to become a WebSocket. Pass it to `Server` as `should_upgrade`.
 
-    Nothing stricter: a handshake with mistakes is for `accept` to answer. Requests that offer
-    something else only, as Java's HTTP client offers h2c, get their ordinary response.
+    It looks for `websocket` in the Upgrade field, and no further: a handshake with a mistake in it is for `accept` to
+    answer. A request that offers only something else, as Java's HTTP client offers h2c, gets its ordinary response.
     """
-    return any(protocol.lower() == "websocket" for protocol in request.upgrade)
+    return "websocket" in [protocol.lower() for protocol in request.upgrade]
 
 
 def negotiate(request: Request, options: Options) -> Agreement:
     """Check a client's handshake, and choose from what it offers.
 
     Raises:
-      HandshakeError: it is not one that can be accepted.
+      HandshakeError: it cannot be accepted.
     """
     headers = request.headers
     if not is_handshake(request):
-        raise upgrade_required(request, "this is a WebSocket, and the request does not offer `Upgrade: websocket`")
+        raise upgrade_required(
+            request, "there is a WebSocket here, and the request does not offer `Upgrade: websocket`"
+        )
     if request.method != "GET":
         raise refusal(request, f"a WebSocket handshake is a GET, not {request.method}")
     if headers.get_list("sec-websocket-version") != [VERSION]:
         raise upgrade_required(request, f"Sec-WebSocket-Version must be {VERSION}")
     keys = headers.get_list("sec-websocket-key")
     if len(keys) != 1 or not is_key(keys[0]):
-        raise refusal(request, "Sec-WebSocket-Key must be there once, 16 bytes in base64")
-    check_origin(request, options)
+        raise refusal(request, "there must be one Sec-WebSocket-Key, with 16 bytes in base64")
+    if not is_allowed(headers, options.allowed_origins):
+        raise refusal(request, "this Origin may not open a WebSocket here", status=403)
     answer = [("Sec-WebSocket-Accept", accept_key(keys[0]))]
     try:
         deflate, extensions = choose_compression(headers, options.compression)
@@ -100,7 +98,7 @@ def refusal(request: Request, why: str, status: int = 400) -> HandshakeError:
 
 
 def upgrade_required(request: Request, why: str) -> HandshakeError:
-    """RFC 9110 section 15.5.22 wants an Upgrade field, RFC 6455 section 4.4 the version."""
+    """Make a 426: it must have an Upgrade field (RFC 9110 section 15.5.22) and the version (RFC 6455 section 4.4)."""
     error = refusal(request, why, 426)
     error.headers = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION))
     return error
@@ -114,35 +112,13 @@ def is_key(key: str) -> bool:
         return False
 
 
-def check_origin(request: Request, options: Options) -> None:
-    """Refuse pages of other sites (section 10.2): browsers say where a page is from."""
-    allowed = options.origins
-    if allowed == "*":
-        return
-    origins = request.headers.get_list("origin")
-    if not origins and allowed == "same":
-        return
-    if len(origins) == 1:
-        origin = origins[0].lower()
-        if allowed != "same":
-            if origin in allowed:
-                return
-        elif is_same(origin, request.headers["host"].lower()):
-            return
-    raise refusal(request, "this Origin may not open a WebSocket here", status=403)
-
-
-def is_same(origin: str, host: str) -> bool:
-    """Whether a page of `origin` came from `host`, whichever of them names the default port."""
-    scheme, _, authority = origin.partition("://")
-    port = DEFAULT_PORTS.get(scheme, "")
-    return bool(authority) and authority.removesuffix(port) == host.removesuffix(port)
-
-
 def choose_compression(headers: Headers, compression: Compression) -> tuple[Deflate | None, str]:
-    """The first offer of permessage-deflate that can be met (RFC 7692 section 5.1), and the answer.
+    """Choose the client's first offer of permessage-deflate that can be met (RFC 7692 section 5.1), and answer it.
 
-    Malformed offers are refused even where compression is off (RFC 6455 section 9.1).
+    A malformed offer is refused even if compression is off (RFC 6455 section 9.1).
+
+    Raises:
+      InvalidHeaderFormat: an offer is malformed.
     """
     offers: list[ExtensionHeader] = []
     for value in headers.get_list("sec-websocket-extensions"):
@@ -162,7 +138,12 @@ def choose_compression(headers: Headers, compression: Compression) -> tuple[Defl
 
 
 def choose_subprotocol(headers: Headers, subprotocols: Iterable[str]) -> str | None:
-    """The first of the server's subprotocols that the client offers."""
+    """Choose the first of the server's subprotocols that the client offers.
+
+    Raises:
+      InvalidHeaderFormat: the offer is malformed.
+      NegotiationError: the client offers none of them.
+    """
     offered: set[str] = set()
     for value in headers.get_list("sec-websocket-protocol"):
         offered.update(parse_subprotocol(value))

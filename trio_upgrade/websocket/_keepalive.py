@@ -1,106 +1,73 @@
 """The one task that all WebSockets of a serving share.
 
-Four times a second it looks at each of them: sends the pings that are due, drops the peers that
-are gone, and sees to those that no handler attends to. A task or a timer for each would cost more
-memory than all the rest of an idle connection.
+Four times a second it looks at each of them: it sends the pings that are due, drops the peers that are gone, and sees
+to those that no handler attends to. A task or a timer for each would cost more memory than all the rest of an idle
+connection.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from typing import Protocol
-from weakref import WeakKeyDictionary
 
 import trio
 
-from .._server import Server
+from .._exceptions import log_bug
+from ._unattended import Attendant
 
-__all__ = ["Keepalive", "keepalive_of"]
-
-logger = logging.getLogger("trio_upgrade")
-
-
-class Member(Protocol):
-    """What is looked at."""
-
-    @property
-    def pace(self) -> float:
-        """At least once in so many seconds."""
-        ...
-
-    def tick(self, now: float) -> None:
-        """Do what is due at `now`, a time of `trio.current_time`. Must not block."""
-        ...
-
-    def go_away(self) -> None:
-        """Begin to close, as the server shuts down. Must not block."""
-        ...
+__all__ = ["Keepalive"]
 
 
 class Keepalive:
-    """Looks after its `members`, while `run` runs."""
+    """Looks after WebSockets, through their attendants, while `run` runs.
 
-    def __init__(self, server: Server) -> None:
-        self.members: set[Member] = set()
-        self._server = server
-        self._pace = math.inf
+    Args:
+      shutting_down: set when the server begins to shut down: then they are all closed.
+    """
+
+    def __init__(self, shutting_down: trio.Event) -> None:
+        self._attendants: set[Attendant] = set()
+        self._shutting_down = shutting_down
+        self._tick = math.inf  # the shortest of theirs
         self._pause = trio.CancelScope()
         self._added = trio.Event()
 
-    def add(self, member: Member) -> None:
-        """Look after `member` from now on."""
-        self.members.add(member)
+    def add(self, attendant: Attendant) -> None:
+        """Look after one more."""
+        self._attendants.add(attendant)
         self._added.set()
-        if member.pace < self._pace:
-            self._pace = member.pace
-            self._pause.deadline = min(self._pause.deadline, trio.current_time() + self._pace)
-        if self._server.shutting_down.is_set():
-            member.go_away()
+        if attendant.tick < self._tick:
+            self._tick = attendant.tick
+            self._pause.deadline = min(self._pause.deadline, trio.current_time() + self._tick)
+        if self._shutting_down.is_set():
+            attendant.close_for_shutdown()
+
+    def discard(self, attendant: Attendant) -> None:
+        """Look after this one no longer."""
+        self._attendants.discard(attendant)
 
     async def run(self) -> None:
-        """Look after the members until cancelled."""
-        told = False
+        """Look after them until cancelled."""
+        await self._look_until(self._shutting_down)
+        for attendant in self._attendants:
+            attendant.close_for_shutdown()
+        await self._look_until(trio.Event())
+
+    async def _look_until(self, end: trio.Event) -> None:
         while True:
-            if not self.members:
+            if not self._attendants:
                 self._added = trio.Event()
                 await self._added.wait()
-            if told:
-                await trio.sleep(self._pace)
-            else:
-                told = await self._sleep_until_shutdown()
+            with trio.CancelScope(deadline=trio.current_time() + self._tick) as self._pause:
+                return await end.wait()
             self._look(trio.current_time())
 
-    async def _sleep_until_shutdown(self) -> bool:
-        """Sleep for a while; a shutdown that begins meanwhile is told to the members at once."""
-        with self._server.cancel_on_shutdown() as self._pause:
-            self._pause.deadline = trio.current_time() + self._pace
-            await trio.sleep_forever()
-        if not self._server.shutting_down.is_set():
-            return False
-        for member in self.members:
-            member.go_away()
-        return True
-
     def _look(self, now: float) -> None:
-        """Look at each member once, and find out how soon again."""
-        self._pace = math.inf
-        for member in list(self.members):
+        """Look at each of them once, and find out how soon to look again."""
+        self._tick = math.inf
+        for attendant in list(self._attendants):
             try:
-                self._pace = min(self._pace, member.pace)
-                member.tick(now)
+                self._tick = min(self._tick, attendant.tick)
+                attendant.look(now)
             except Exception:
-                self.members.discard(member)
-                logger.exception("keeping %r alive failed inside the server; please report this", member)
-
-
-_keepalives: WeakKeyDictionary[trio.Nursery, Keepalive] = WeakKeyDictionary()
-
-
-def keepalive_of(server: Server, nursery: trio.Nursery) -> Keepalive:
-    """The one of the serving that `nursery` belongs to."""
-    keepalive = _keepalives.get(nursery)
-    if keepalive is None:
-        keepalive = _keepalives[nursery] = Keepalive(server)
-        nursery.start_soon(keepalive.run)
-    return keepalive
+                self._attendants.discard(attendant)
+                log_bug("keeping %r alive failed inside the server", attendant)

@@ -1,4 +1,4 @@
-"""Whether a silent peer is still there (RFC 6455 section 5.5.2). Times only: no I/O here."""
+"""Whether a silent peer is still there (RFC 6455 section 5.5.2). It knows times, and nothing of I/O."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ Due: TypeAlias = Literal["ping", "listen", "drop"] | None
 
 
 class Pings:
-    """Says when a peer is to be pinged, and when it is gone.
+    """Says when to ping a peer, and when to take it for gone."""
 
-    Attributes:
-      heard: something has come since the last look.
-    """
+    __slots__ = ("_ping_at", "_pong_by")
 
-    __slots__ = ("_options", "_ping_at", "_pong_by", "heard")
-
-    def __init__(self, options: Options) -> None:
-        self._options = options
+    def __init__(self) -> None:
         self._ping_at = math.inf
         self._pong_by = math.inf
-        self.heard = True
 
-    def due(self, now: float) -> Due:
-        """What is due at `now`, looked at once a tick: so it is due a tick early rather than late.
+    def due(self, now: float, was_heard: bool, options: Options) -> Due:
+        """Return what to do now; to be asked once a tick.
 
-        "listen" comes before "drop": let somebody read until the next look. Where the whole program was
-        held up for longer than the timeout, the answer has arrived, and nobody has had a turn to read it.
+        A look may come a tick late. So what is due in less than a tick is due now.
+
+        "listen" comes before "drop": it lets somebody read until the next look. Where the whole program was held up
+        for longer than the timeout, the peer's answer has arrived, but nobody has had a turn to read it.
+
+        Args:
+          now: the time, in seconds.
+          was_heard: something has come from the peer since the last look.
+          options: the interval and the timeout.
         """
-        interval, timeout, tick = self._options.ping_interval, self._options.ping_timeout, self._options.tick
+        interval, timeout, tick = options.ping_interval, options.ping_timeout, options.tick
         if interval is None:
             return None
-        if self.heard:
-            self.heard = False
+        if was_heard:
             self._ping_at = now + interval - tick
             self._pong_by = math.inf
         elif now >= self._pong_by > -math.inf:

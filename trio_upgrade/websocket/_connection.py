@@ -1,0 +1,271 @@
+"""The connection of one WebSocket: what arrives, what is sent, and how it is closed.
+
+`WebSocket` is what the handler sees of it; the `Attendant` works on it while the handler does something else. Both read
+it, but never at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from enum import Enum
+from typing import Generic, TypeVar
+
+import trio
+from trio.lowlevel import checkpoint
+from websockets.frames import Close, CloseCode, Opcode
+
+from .._request import Request, transport_of
+from .._statistics import Counters
+from .._transport import close_at_once
+from ._close_codes import encode_close
+from ._closing import Closing, Event
+from ._deflate import Deflate
+from ._exceptions import Violation
+from ._frames import FIN, encode_frame
+from ._options import Options
+from ._receive_buffer import ReceiveBuffer
+from ._send_buffer import BROKEN, SendBuffer
+
+__all__ = ["AWAY", "RECEIVED", "RECEIVES", "Connection"]
+
+T = TypeVar("T", str, bytes, str | bytes)
+
+
+class Handler(Enum):
+    """Whether the handler receives.
+
+    A call of `WebSocket.receive` turns it to RECEIVES, and at its end to RECEIVED. A look of the attendant turns
+    RECEIVED to AWAY.
+    """
+
+    RECEIVES = "a task is in `WebSocket.receive`"
+    RECEIVED = "no task is in it, but one was since the attendant last looked, or the WebSocket is new"
+    AWAY = "no task is in it, and none was since the attendant last looked"
+
+
+RECEIVES, RECEIVED, AWAY = Handler
+
+
+class Connection(Generic[T]):
+    """The connection of one WebSocket.
+
+    Args:
+      request: the request of the handshake.
+      stream: the upgraded stream.
+      nursery: runs the task that sends what the transport does not take at once.
+      options: those of the WebSocket.
+      deflate: compresses messages, if that was negotiated.
+      counters: where `broadcast` counts.
+
+    Attributes:
+      closing: how far it is on its way to the end.
+      handler: whether the handler receives. While it does, it reads the stream, unless `is_reading_ahead`.
+      is_reading_ahead: a task of the attendant reads the stream.
+      was_heard: bytes have arrived since the attendant last looked.
+      change: set when reading stops, or nothing more can arrive; None while nobody waits for that.
+      close_by: when the peer must have answered a close that the server began, in seconds of Trio's clock.
+    """
+
+    __slots__ = (
+        "_disconnected",
+        "change",
+        "close_by",
+        "closing",
+        "counters",
+        "deflate",
+        "handler",
+        "is_reading_ahead",
+        "options",
+        "receive_buffer",
+        "request",
+        "send_buffer",
+        "stream",
+        "was_heard",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        stream: trio.abc.Stream,
+        nursery: trio.Nursery,
+        options: Options,
+        deflate: Deflate | None,
+        counters: Counters,
+    ) -> None:
+        self.request = request
+        self.stream = stream
+        self.deflate = deflate
+        self.counters = counters
+        self.closing = Closing()
+        self.send_buffer = SendBuffer(stream, nursery, options.send_buffer)
+        self.receive_buffer: ReceiveBuffer[T] = ReceiveBuffer(options, deflate, self.send_buffer)
+        self.options = options
+        self.handler = RECEIVED
+        self.is_reading_ahead = False
+        self.was_heard = True
+        self.close_by = math.inf
+        self.change: trio.Event | None = None
+        self._disconnected: trio.Event | None = None  # once somebody has begun to disconnect
+
+    def __repr__(self) -> str:
+        close = self.closing.close
+        return f"<WebSocket {'open' if close is None else f'closed {close.code}'} of {self.request!r}>"
+
+    # ---- what arrives
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Take what the stream has given: bytes, or nothing at its end."""
+        if data:
+            self.was_heard = True
+            self.receive_buffer.feed(bytes(data))
+        else:
+            self.mark_lost("the connection ended without a close frame")
+
+    async def read(self) -> None:
+        """Read the stream once. `WebSocket.receive` has a copy of this."""
+        try:
+            self.feed(await self.stream.receive_some())
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self.mark_lost(str(exc))
+
+    def take(self) -> T | None:
+        """Take the next message that has arrived; None if there is none yet.
+
+        Raises:
+          trio.EndOfChannel, ConnectionClosed, trio.ClosedResourceError: nothing more will come.
+        """
+        try:
+            message = self.receive_buffer.take()
+        except Violation as exc:
+            self.mark_violation(exc)
+            message = None
+        if isinstance(message, Close):
+            self._mark(Event.PEER_CLOSES, message)
+            message = None
+        if message is None and not self.closing.state.may_receive:
+            raise self.closing.receive_error(transport_of(self.request))
+        return message
+
+    @property
+    def is_being_read(self) -> bool:
+        """A task reads the stream."""
+        return self.handler is RECEIVES or self.is_reading_ahead
+
+    def parse_ahead(self) -> None:
+        """Parse what has arrived, and keep the messages for the next `take`s."""
+        self._parse(self.receive_buffer.parse_ahead)
+
+    async def discard(self) -> None:
+        """Read on for the peer's close frame, and discard the messages before it."""
+        if self.is_being_read:
+            return await self.wait_change()
+        if self.receive_buffer.pending:
+            await checkpoint()
+        else:
+            await self.read()
+        self._parse(self.receive_buffer.discard)
+
+    def _parse(self, parse: Callable[[], Close | None]) -> None:
+        try:
+            close = parse()
+        except Violation as exc:
+            self.mark_violation(exc)
+        else:
+            if close is not None:
+                self._mark(Event.PEER_CLOSES, close)
+
+    # ---- what is sent
+
+    def check_sendable(self) -> None:
+        """Raise what `WebSocket.send` raises, unless a message may be sent."""
+        if self.send_buffer.state is BROKEN:
+            self._mark(Event.SENDING_FAILS, Close(CloseCode.ABNORMAL_CLOSURE, "the connection broke"))
+        if not self.closing.state.may_send:
+            raise self.closing.send_error(transport_of(self.request))
+
+    # ---- closing
+
+    def start_close(self, code: int, reason: str) -> None:
+        """Close for the server, unless that has begun. The peer has `close_timeout` seconds to answer."""
+        if self.closing.state.may_send:
+            self.close_by = trio.current_time() + self.options.close_timeout
+            self._mark(Event.SERVER_CLOSES, Close(code, reason))
+
+    def mark_handler_closes(self, code: int, reason: str) -> None:
+        """Close for the handler: send a close frame, unless one was sent."""
+        self._mark(Event.HANDLER_CLOSES, Close(code, reason))
+
+    def mark_violation(self, violation: Violation) -> None:
+        """The peer broke the protocol: say so, and take nothing more (RFC 6455 section 7.1.7)."""
+        self._mark(Event.PEER_VIOLATES, Close(violation.code, violation.reason[:120]))  # a close frame has room for 123
+
+    def mark_lost(self, why: str) -> None:
+        """Nothing more will arrive."""
+        self._mark(Event.CONNECTION_ENDS, Close(CloseCode.ABNORMAL_CLOSURE, why))
+
+    def _mark(self, event: Event, close: Close) -> None:
+        """Take note of an event, and do what follows from it at once."""
+        closing = self.closing
+        if closing.mark(event, close):
+            payload = b"" if close.code == CloseCode.NO_STATUS_RCVD else encode_close(close.code, close.reason)
+            self.send_buffer.put(encode_frame(FIN | Opcode.CLOSE, payload))
+        if not closing.state.may_receive:
+            self.receive_buffer.clear()
+            self.notify_change()
+
+    # ---- the end of the connection below
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will arrive, and all is sent."""
+        return not self.closing.state.may_receive and self.send_buffer.is_empty
+
+    @property
+    def is_disconnecting(self) -> bool:
+        """The connection below is closed, or somebody is about to close it."""
+        return self._disconnected is not None
+
+    def claim_disconnect(self) -> bool:
+        """Whether it is the caller who must call `disconnect`: it is the first to ask."""
+        if self._disconnected is not None:
+            return False
+        self._disconnected = trio.Event()
+        return True
+
+    async def disconnect(self, at_once: bool = False) -> None:
+        """Close the connection below: in order if all was received and sent, else at once."""
+        if self._disconnected is None:
+            self._disconnected = trio.Event()
+        try:
+            if at_once or not self.is_over:
+                self.mark_lost("the connection was dropped")
+                await close_at_once(self.stream)
+            else:
+                await self.stream.aclose()
+        finally:
+            self._disconnected.set()
+
+    async def wait_disconnected(self) -> None:
+        """Wait until the connection below is closed. Cancelled, it closes it at once."""
+        try:
+            await checkpoint()
+            if self._disconnected is not None:
+                await self._disconnected.wait()
+        except trio.Cancelled:
+            await self.disconnect(at_once=True)
+            raise
+
+    # ---- waiting for each other
+
+    async def wait_change(self) -> None:
+        """Wait until who reads has stopped, or the state says that nothing more will arrive."""
+        if self.change is None:
+            self.change = trio.Event()
+        await self.change.wait()
+
+    def notify_change(self) -> None:
+        """Wake those who wait."""
+        if self.change is not None:
+            self.change.set()
+            self.change = None
