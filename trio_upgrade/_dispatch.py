@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from enum import Enum
 
-from ._body import IncomingBody
 from ._error_responses import CONNECT_1_0, MISDIRECTED, NO_CONNECT, refusal
 from ._exceptions import BodyTooLarge
-from ._handlers import Settings, UpgradeHandler
 from ._request import Request
+from ._request_body import IncomingBody
 from ._response import Response
+from ._settings import Settings, UpgradeHandler
 
 __all__ = ["ASK", "DROP", "RESPOND", "UPGRADE", "Action", "ask", "handler_of", "route"]
 
