@@ -6,7 +6,7 @@ import contextlib
 
 import trio
 
-from ._dispatch import ASK, DROP, RESPOND, UPGRADE, Action, ask, handler_of, route
+from ._dispatch import ASK, DROP, RESPOND, UPGRADE, Action, ask, dispatch, handler_of
 from ._error_responses import TOO_MANY_CONNECTIONS, refusal
 from ._exceptions import ConnectionBroken, ProtocolError
 from ._exchange import Exchange, send_last_response
@@ -67,7 +67,7 @@ class Connection:
             await self.transport.start(self._settings.limits.tls_handshake_timeout)
             keep = True
             while keep and (exchange := await self._next_exchange()) is not None:
-                action = route(exchange.request, exchange.body, self._settings)
+                action = dispatch(exchange.request, exchange.body, self._settings)
                 if action is ASK:
                     action = await self._ask(exchange)
                 keep = False

@@ -80,7 +80,7 @@ class Exchange:
 
     async def send_response(self, response: Response) -> bool:
         """Send the response that a handler returned."""
-        close = self._must_close() or asks_to_close(response)
+        close = self._cannot_keep() or asks_to_close(response)
         try:
             await self._send_and_log(response, close)
         except BaseException as exc:
@@ -119,7 +119,7 @@ class Exchange:
         if data := framing.end():
             await self.reply.send(data)
 
-    def _must_close(self) -> bool:
+    def _cannot_keep(self) -> bool:
         """The connection cannot be kept for another request (RFC 9112 section 9.3)."""
         body = self.body
         return (
