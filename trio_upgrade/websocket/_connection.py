@@ -16,7 +16,6 @@ from trio.lowlevel import checkpoint
 from websockets.frames import Close, CloseCode, Opcode
 
 from .._request import Request, transport_of
-from .._statistics import Counters
 from .._transport import close_at_once
 from ._close_codes import encode_close
 from ._closing import Closing, Event
@@ -56,7 +55,6 @@ class Connection(Generic[T]):
       nursery: runs the task that sends what the transport does not take at once.
       options: those of the WebSocket.
       deflate: compresses messages, if that was negotiated.
-      counters: where `broadcast` counts.
 
     Attributes:
       closing: how far it is on its way to the end.
@@ -72,7 +70,6 @@ class Connection(Generic[T]):
         "change",
         "close_by",
         "closing",
-        "counters",
         "deflate",
         "handler",
         "is_reading_ahead",
@@ -91,12 +88,10 @@ class Connection(Generic[T]):
         nursery: trio.Nursery,
         options: Options,
         deflate: Deflate | None,
-        counters: Counters,
     ) -> None:
         self.request = request
         self.stream = stream
         self.deflate = deflate
-        self.counters = counters
         self.closing = Closing()
         self.send_buffer = SendBuffer(stream, nursery, options.send_buffer)
         self.receive_buffer: ReceiveBuffer[T] = ReceiveBuffer(options, deflate, self.send_buffer)
