@@ -38,9 +38,7 @@ class Attendant:
         self._connection = connection
         self._nursery = nursery
         self._pings = Pings()
-        self._violation_by = (
-            math.inf
-        )  # when to tell a violation that was read ahead, if the handler has not received so far
+        self._violation_by = math.inf  # a violation that was read ahead is told then, if not before
 
     def __repr__(self) -> str:
         return f"<Attendant of {self._connection!r}>"
