@@ -36,8 +36,8 @@ LAYERS = [  # the first whose pattern the place of a sample matches
     ("system calls", r"^socket\.py|trio/_socket"),
     ("WebSocket", r"trio_upgrade/websocket/|websockets/"),
     ("response", r"trio_upgrade/_response|encode_fields"),
-    ("accepting, tasks, deadlines", r"trio_upgrade/_(?:listeners|serving|deadlines|statistics|server)"),
-    ("transport and upgraded stream", r"trio_upgrade/_(?:socket_transport|transport|upgrade)\.|trio/_"),
+    ("accepting, tasks, deadlines", r"trio_upgrade/_(?:listeners|capacity|serving|head_timeout|statistics|server)"),
+    ("transport and upgraded stream", r"trio_upgrade/_(?:(?:socket_|stream_)?transport|upgraded_stream)\.|trio/_"),
     ("HTTP: head, request, exchange", r"trio_upgrade/"),
     ("handler", r""),
 ]

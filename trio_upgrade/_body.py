@@ -24,13 +24,13 @@ from ._exceptions import BodyTooLarge, ConnectionBroken, Malformed, ProtocolErro
 from ._head import Head, check_trailers, parse
 from ._http11 import Http11
 from ._limits import Limits
-from ._reply import Reply, Sent
+from ._reply import NOTHING, Reply
 from ._transport import RECEIVE_SIZE, Transport
 
 __all__ = ["Body", "IncomingBody"]
 
 DISCARDED = "the body was discarded when the upgraded stream was first read"
-CLOSED = "this body was already closed"
+NO_LONGER = "this body was already closed"
 
 
 class Stage(Enum):
@@ -39,6 +39,9 @@ class Stage(Enum):
     ARRIVING = "ARRIVING"
     ENDED = "ENDED"  # all of it was read, or there is no body
     BROKEN = "BROKEN"  # it is malformed, cut off, too large or too late: nothing after it can be trusted
+
+
+ARRIVING, ENDED, BROKEN = Stage
 
 
 class IncomingBody:
@@ -83,28 +86,28 @@ class IncomingBody:
         self.being_read = False
         self.length_left = head.length
         if head.length or head.chunked:
-            self._stage = Stage.ARRIVING
+            self._stage = ARRIVING
             self._parser = head.parser
             self._chunks = Chunks(limits.max_header_size) if head.chunked else None
             self._size = 0  # bytes that were read, with the overhead of chunks
             self._patience = math.inf if limits.request_timeout is None else limits.request_timeout
         else:
-            self._stage = Stage.ENDED
+            self._stage = ENDED
 
     @property
     def has_ended(self) -> bool:
         """All of it was read."""
-        return self._stage is Stage.ENDED
+        return self._stage is ENDED
 
     @property
     def is_broken(self) -> bool:
         """Neither the rest of it nor what follows can be read."""
-        return self._stage is Stage.BROKEN
+        return self._stage is BROKEN
 
     @property
     def is_over(self) -> bool:
         """All of it was read, nothing else is in the buffer, and no task reads: the transport comes next."""
-        return self._stage is Stage.ENDED and not self._http.buffer and not self.being_read
+        return self._stage is ENDED and not self._http.buffer and not self.being_read
 
     def check_length(self) -> None:
         """Refuse a body whose Content-Length is over `Limits.max_body_size`.
@@ -123,7 +126,7 @@ class IncomingBody:
     def close(self) -> None:
         """Refuse it to the handler from now on."""
         if self._refusal is None:
-            self._refusal = CLOSED
+            self._refusal = NO_LONGER
 
     # ---- reading
 
@@ -151,14 +154,14 @@ class IncomingBody:
             self.being_read = False
 
     async def take_leftover(self, max_bytes: int | None) -> bytes:
-        """Take bytes that arrived after it, out of the buffer; b"" if there are none.
+        """Take bytes that arrived after it, out of the buffer. Returns b"" if there are no such bytes.
 
         The rest of the body is discarded first. Cancelled, it has taken nothing.
         """
         self._begin_reading()
         try:
             await self._reply.send_continue()
-            if self._stage is not Stage.ENDED:
+            if self._stage is not ENDED:
                 await self._discard(math.inf)
             await checkpoint()
             return self._http.take(len(self._http.buffer) if max_bytes is None else max_bytes)
@@ -173,7 +176,7 @@ class IncomingBody:
     async def _discard(self, limit: float) -> bool:
         if self._refusal is None:
             self._refusal = DISCARDED
-        if self._stage is Stage.ENDED:
+        if self._stage is ENDED:
             return True
         most = self._size + limit
         while self._size <= most:
@@ -184,9 +187,9 @@ class IncomingBody:
 
     async def _receive(self, max_bytes: int) -> bytes:
         """The next piece, b"" at the end; nothing is awaited once the piece is out of the buffer."""
-        if self._stage is Stage.ARRIVING and self._reply.sent is not Sent.NOTHING:
+        if self._stage is ARRIVING and self._reply.sent is not NOTHING:
             await self._reply.send_continue()
-        while self._stage is Stage.ARRIVING:
+        while self._stage is ARRIVING:
             try:
                 data = self._take(max_bytes)
             except Malformed as exc:
@@ -196,7 +199,7 @@ class IncomingBody:
                     return data
                 if data is None:
                     await self._fill()
-        if self._stage is Stage.BROKEN:
+        if self._stage is BROKEN:
             raise self._error()
         return b""
 
@@ -223,7 +226,7 @@ class IncomingBody:
 
     def _break(self, error: Callable[[], ProtocolError]) -> None:
         """Remember why nothing more can be read. A new error for each read keeps no traceback alive."""
-        self._stage = Stage.BROKEN
+        self._stage = BROKEN
         self._error = error
 
     # ---- the pieces
@@ -242,7 +245,7 @@ class IncomingBody:
             assert self._parser is not None
             self._parser.receive_data(self._http.take(size))
             data = self._parse(self._parser)
-            if data or self._stage is Stage.ENDED:
+            if data or self._stage is ENDED:
                 return data
 
     def _next_size(self, max_bytes: int) -> int:
@@ -265,7 +268,7 @@ class IncomingBody:
             if isinstance(event, h11.Data):
                 data = bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
-                self._stage = Stage.ENDED
+                self._stage = ENDED
                 self._parser = None
                 return data
             elif event is h11.NEED_DATA:

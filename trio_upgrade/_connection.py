@@ -16,7 +16,7 @@ from ._http11 import Http11
 from ._reply import Reply
 from ._request import Request, connection_options
 from ._response import Response
-from ._routing import DROP, Action, Route, ask, route
+from ._routing import ASK, DROP, RESPOND, UPGRADE, Action, ask, handler_of, route
 from ._shared import Shared
 from ._statistics import Phase
 from ._transport import Transport
@@ -66,21 +66,24 @@ class Connection:
             await self.transport.start(self._settings.limits.tls_handshake_timeout)
             keep = True
             while keep and (exchange := await self._next_exchange()) is not None:
-                found = await self._route(exchange)
+                action = route(exchange.request, exchange.body, self._settings)
+                if action is ASK:
+                    action = await self._ask(exchange)
                 keep = False
-                if found.action is Action.RESPOND:
+                if action is RESPOND:
                     keep = await exchange.respond(self._settings.on_request)
-                elif found.handler is not None:
+                elif action is UPGRADE:
+                    handler = handler_of(exchange.request, self._settings)
                     self._end_waiting()
                     # Here and not in a method: its frame would be kept as long as the handler runs.
-                    response = await upgrade(exchange, found.handler, len(self._http.buffer))
+                    response = await upgrade(exchange, handler, len(self._http.buffer))
                     if response is not None:
                         self._begin_waiting(first=False)
                         keep = await exchange.send_response(response)
-                elif found.response is not None:
-                    await exchange.refuse(found.response)
+                elif isinstance(action, Response):
+                    await exchange.refuse(action)
                 failure, exchange.failure = exchange.failure, None  # its traceback leads back here
-                del exchange, found  # nothing of them is kept while the next request is waited for
+                del exchange, action  # nothing of them is kept while the next request is waited for
         except ConnectionBroken:
             pass  # nobody is left to talk to, and no handler was running
         finally:
@@ -122,16 +125,13 @@ class Connection:
         body = IncomingBody(self._http, transport, head, settings.limits, reply)
         return Exchange(request, wants_close, body, reply, transport, settings.limits, shared)
 
-    async def _route(self, exchange: Exchange) -> Route:
-        """Find out what becomes of a request."""
-        found = route(exchange.request, exchange.body, self._settings)
-        if found.action is Action.ASK:
-            try:
-                found = await ask(exchange.request, self._settings)
-            except BaseException as exc:
-                await exchange.fail(exc)
-                found = DROP
-        return found
+    async def _ask(self, exchange: Exchange) -> Action:
+        """Let `should_upgrade` decide; its failure is handled as a handler's."""
+        try:
+            return await ask(exchange.request, self._settings)
+        except BaseException as exc:
+            await exchange.fail(exc)
+            return DROP
 
     async def _leave(self) -> None:
         """End a connection on which nothing is under way: over TLS, not without close_notify."""

@@ -19,9 +19,9 @@ from ._exceptions import ConnectionBroken, ProtocolError, flatten, is_failure_of
 from ._failures import log_failure
 from ._handlers import RequestHandler
 from ._limits import Limits
-from ._reply import Reply, Sent
+from ._reply import AWAITED, Reply
 from ._request import Request, attach
-from ._response import Framing, Response, asks_to_close, close_content, encode, has_stream, open_content
+from ._response import Framing, Response, asks_to_close, close_content, encode, has_content, is_streamed, open_content
 from ._shared import Shared
 from ._transport import Transport
 
@@ -100,13 +100,14 @@ class Exchange:
         try:
             head = encode(response, request.method, request.http_version, close)
             await self.reply.begin(head)
-            if has_stream(response, request.method):
+            if is_streamed(response) and has_content(response, request.method):
                 await self._send_stream(response)
             self.reply.complete()
         finally:
             if head and _access_log.is_on():
                 _access_log.log_response(request, response.status, content_size(self.reply, head))
-            await close_content(response)
+            if is_streamed(response):
+                await close_content(response)
 
     async def _send_stream(self, response: Response) -> None:
         """Send streamed content as it is made, never ahead of what the peer takes."""
@@ -125,7 +126,7 @@ class Exchange:
             self.must_close
             or self.shared.shutdown.has_begun
             or body.is_broken
-            or (self.reply.sent is Sent.AWAITED and not body.has_ended)
+            or (self.reply.sent is AWAITED and not body.has_ended)
             or body.length_left > self.limits.max_drain
         )
 

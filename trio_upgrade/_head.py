@@ -77,7 +77,7 @@ def read_head(data: bytes, max_fields: int) -> Head:
 
 
 def read_plain(data: bytes, max_fields: int) -> Head | None:
-    """A head that is well-formed, asks for a path and has no body; None if it is another one."""
+    """Read a head that asks for a path and has no body; None if it is another kind, or malformed."""
     match = PLAIN.fullmatch(data)
     if match is None:
         return None
@@ -97,7 +97,7 @@ def read_plain(data: bytes, max_fields: int) -> Head | None:
 
 
 def read_any(data: bytes, max_fields: int) -> Head:
-    """Any head, by way of h11; raises what `read_head` does."""
+    """Read any head, with h11; see `read_head`."""
     _check_section(data, "the request's head", max_fields)
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(data))
     parser.receive_data(data)

@@ -27,9 +27,12 @@ QUIET = 1.0  # seconds without a request, after which a shutdown closes a connec
 class Waiting(Enum):
     """What a connection waits for."""
 
-    NOTHING = "NOTHING"  # an exchange is under way
+    NO_HEAD = "NO_HEAD"  # it does not wait: an exchange is under way
     FIRST_BYTE = "FIRST_BYTE"  # the first byte of a head
     REST = "REST"  # the rest of a head
+
+
+NO_HEAD, FIRST_BYTE, REST = Waiting
 
 
 class HeadWait:
@@ -55,13 +58,13 @@ class HeadWait:
         self._limits = limits
         self._is_first = first
         self._quiet_since = math.inf
-        self._waiting = Waiting.NOTHING
+        self._waiting = NO_HEAD
         self.deadline = math.inf
 
     @property
     def is_idle(self) -> bool:
         """The connection waits for the first byte of a request."""
-        return self._waiting is Waiting.FIRST_BYTE
+        return self._waiting is FIRST_BYTE
 
     async def receive_head(self, shutting_down: bool) -> Head | None:
         """Wait for the next request's head.
@@ -82,7 +85,7 @@ class HeadWait:
                 try:
                     more = await http.fill()
                 except trio.WouldBlock:
-                    if self._waiting is Waiting.FIRST_BYTE:
+                    if self._waiting is FIRST_BYTE:
                         return None
                     if self.deadline <= trio.current_time():
                         raise ProtocolError(
@@ -92,24 +95,24 @@ class HeadWait:
                 except trio.BrokenResourceError:
                     return None
                 if not more:
-                    if self._waiting is Waiting.FIRST_BYTE:
+                    if self._waiting is FIRST_BYTE:
                         return None
                     raise ProtocolError("the connection ended in the middle of the request's head", self._transport)
             return head
         finally:
             self.deadline = math.inf
-            self._waiting = Waiting.NOTHING
+            self._waiting = NO_HEAD
             self._is_first = False
             self._transport.clear_interrupt()
 
     def _begin_wait(self, shutting_down: bool) -> None:
         now = trio.current_time()
-        waiting = Waiting.REST if self._http.buffer else Waiting.FIRST_BYTE
+        waiting = REST if self._http.buffer else FIRST_BYTE
         if waiting is not self._waiting:
             since, seconds = now, self._limits.header_timeout
-            if waiting is Waiting.FIRST_BYTE and not self._is_first:
+            if waiting is FIRST_BYTE and not self._is_first:
                 seconds = self._limits.keep_alive_timeout
-            elif self._waiting is Waiting.FIRST_BYTE and self._is_first:
+            elif self._waiting is FIRST_BYTE and self._is_first:
                 since = self._quiet_since  # the timeout of the first head began with the connection
             self._timers.note(self, math.inf if seconds is None else since + seconds)
             self._waiting = waiting
@@ -118,13 +121,13 @@ class HeadWait:
             self.close_if_idle()
 
     def close_if_idle(self) -> None:
-        """As the server shuts down, wait for a request only until none has come for a moment.
+        """As the server shuts down, wait only until no request has come for a second.
 
         A client that has just connected, or was just answered, may have a request on its way, and
         cannot know of the shutdown. On a connection that has been quiet for longer, what has
         arrived is still taken.
         """
-        if self._waiting is Waiting.FIRST_BYTE:
+        if self._waiting is FIRST_BYTE:
             self._timers.note(self, min(self.deadline, self._quiet_since + QUIET))
 
     def end(self) -> None:

@@ -116,7 +116,7 @@ def tokens(value: str) -> list[str]:
 
 
 def protocols(value: str) -> list[str]:
-    """The protocols that an Upgrade field offers, as they are written; what is malformed offers none."""
+    """The protocols that an Upgrade field offers, as they are written; a malformed member is left out."""
     return [member for member in tokens(value) if PROTOCOL.fullmatch(member)]
 
 

@@ -1,4 +1,4 @@
-"""Taking connections from listeners, in batches, and opening a Unix one, which trio does not."""
+"""Listeners: opening them, and accepting connections from them, in batches."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import logging
 import os
 import socket as stdlib_socket
 import stat
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import trio
 from trio.lowlevel import checkpoint
 
-from ._socket_transport import SocketTransport, has_options, set_options
+from ._socket_transport import SocketTransport, set_options
 
 __all__ = ["Take", "accept_from", "open_tcp_listeners", "open_unix_listener"]
 
@@ -27,6 +28,10 @@ BATCH = 64  # connections taken in one go; then the others get a turn
 # accept fails with these when a limit of the system is hit: wait until something is given back
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 PATIENCE = 0.1  # seconds
+
+# An accepted connection has the options that its listener had when the connection was queued. That saves two
+# system calls for each. The tests show that Linux does it; other systems are not relied on.
+INHERITS_OPTIONS = sys.platform == "linux"
 
 # accept fails with these when the connection it would have given is gone already; the list is
 # longest on Linux, which hands over any error of the new socket (accept(2), "Error handling")
@@ -41,13 +46,13 @@ GONE = {
 
 
 async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.CancelScope) -> None:
-    """Take connections from a listener until `until` is cancelled; then those still queued; close it.
+    """Accept connections until `until` is cancelled. Then accept those that are queued, and close the listener.
 
     Args:
-      take: called with each connection's stream; must not block or raise.
+      take: is called with the stream of each connection. It must not block or raise.
 
     Raises:
-      OSError: the listener failed. Running out of descriptors or memory is waited out instead.
+      OSError: the listener failed. If only descriptors or memory ran out, accepting is tried again instead.
       trio.ClosedResourceError: another task closed the listener.
     """
     exhausted = _Exhausted()
@@ -58,7 +63,7 @@ async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.
                 with exhausted:
                     await accept()
                 await exhausted.wait()
-        for _ in range(0xFFFF):  # as many as a queue can hold; later comers are not waited for
+        for _ in range(0xFFFF):  # a queue cannot hold more, and connections that come later are not waited for
             if not _has_queued(listener):
                 break
             # Another process that listens here may be faster.
@@ -68,7 +73,7 @@ async def accept_from(listener: trio.abc.Listener[Any], take: Take, until: trio.
 
 
 class _Exhausted:
-    """Catches that the system has run out of what a new connection needs, and says so once."""
+    """Catches the errors of `accept` that pass, and logs once that the system has run out of something."""
 
     def __init__(self) -> None:
         self._now = False
@@ -88,13 +93,13 @@ class _Exhausted:
         return False
 
     async def wait(self) -> None:
-        """Give somebody time to give something back, if that is needed."""
+        """If the system has run out of something, wait a moment: other connections may give it back."""
         if self._now:
             await trio.sleep(PATIENCE)
 
 
 def _accepting(listener: trio.abc.Listener[Any], take: Take) -> Callable[[], Awaitable[None]]:
-    """What takes at least one connection: from a plain socket, all that are there, up to a batch."""
+    """A function that accepts at least one connection; from a socket, all that are queued, up to a batch."""
     if isinstance(listener, trio.SocketListener):
         return _Queue(listener.socket, take).accept
 
@@ -105,23 +110,17 @@ def _accepting(listener: trio.abc.Listener[Any], take: Take) -> Callable[[], Awa
 
 
 class _Queue:
-    """The connections that are queued on a listening socket.
-
-    Most systems give a connection the options that its listener had when it was queued; then it
-    saves two system calls to set them there. Those that had been queued before are out once the
-    queue was empty, and the next one shows whether the system does so.
-    """
+    """The connections that are queued on a listening socket."""
 
     def __init__(self, socket: trio.socket.SocketType, take: Take) -> None:
         self._socket = socket
         self._take = take
-        self._was_empty = False
-        self._inherits = False
+        self._was_empty = False  # since the options were set: before, connections may be queued without them
         set_options(socket)
 
     async def accept(self) -> None:
-        # The descriptor in a second object, since trio's own accepts one by one, each with a checkpoint.
-        # It never closes it, and is used only while trio's is open.
+        # trio's own object accepts one connection at a time, each with a checkpoint. So the descriptor is used
+        # through a second object, which never closes it, while trio's is open.
         socket = self._socket
         if socket.fileno() == -1:
             raise trio.ClosedResourceError("the listener is closed")
@@ -139,8 +138,7 @@ class _Queue:
         try:
             for _ in range(BATCH):
                 connection, address = socket.accept()
-                if not self._inherits:
-                    self._inherits = self._was_empty and has_options(connection)
+                if not (INHERITS_OPTIONS and self._was_empty):
                     set_options(connection)
                 self._take(SocketTransport(connection, address))
         except BlockingIOError:
@@ -153,13 +151,16 @@ def _has_queued(listener: trio.abc.Listener[Any]) -> bool:
 
 
 async def open_tcp_listeners(port: int, host: str | bytes | None, backlog: int | None) -> list[trio.SocketListener]:
-    """Like trio's; says which address an error is about, and refuses ports that the system would wrap around.
+    """Like `trio.open_tcp_listeners`, but an error names its address, and the port must be valid.
 
     Raises:
       OSError: the port is taken, or the address is not this machine's.
-      ValueError: no port has this number.
+      TypeError: the port is not an int.
+      ValueError: the port is not from 0 to 65535.
     """
-    if isinstance(port, int) and not 0 <= port <= 65535:
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise TypeError(f"a port is an int, not {port!r}")
+    if not 0 <= port <= 65535:
         raise ValueError(f"a port is a number from 0 to 65535, not {port}")
     try:
         return await trio.open_tcp_listeners(port, host=host, backlog=backlog)
@@ -172,11 +173,10 @@ async def open_tcp_listeners(port: int, host: str | bytes | None, backlog: int |
 async def open_unix_listener(
     path: str | os.PathLike[str], mode: int | None, backlog: int | None
 ) -> AsyncIterator[trio.SocketListener]:
-    """Listen at `path`; afterwards remove the socket file, unless it is another server's by now.
+    """Listen at `path`; afterwards remove the socket file, unless another server has replaced it.
 
     Raises:
-      OSError: a live server listens there (EADDRINUSE), or something that is no socket is there
-        (EEXIST).
+      OSError: another server listens there (EADDRINUSE), or the file there is not a socket (EEXIST).
     """
     path = os.fspath(path)
     await _remove_stale(path)
@@ -203,7 +203,7 @@ async def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(there.st_mode):
-        raise OSError(errno.EEXIST, "there is a file that is no socket", path)
+        raise OSError(errno.EEXIST, "the file there is not a socket", path)
     with trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM) as probe:
         try:
             await probe.connect(path)
@@ -212,5 +212,5 @@ async def _remove_stale(path: str) -> None:
                 os.unlink(path)
             return
         except OSError:
-            pass  # a full queue, say: somebody is there
+            pass  # a full queue, say: a server is there
     raise OSError(errno.EADDRINUSE, "another server is listening there", path)

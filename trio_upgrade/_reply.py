@@ -32,21 +32,23 @@ class Sent(IntEnum):
     RESPONSE = 3  # the response is being sent: its head, content or trailer section
     COMPLETE = 4  # the response was sent
     SWITCHING = 5  # the head of the response that hands the connection over is being sent
-    LIVE = 6  # the connection was handed over: what the handler sends goes out as it is
+    SWITCHED = 6  # the connection was handed over: what the handler sends goes out as it is
     CUT = 7  # a cancelled send may have cut a message short: nothing can follow it
     CLOSED = 8  # the handler has closed the upgraded stream
 
 
+AWAITED, NOTHING, INTERIM, RESPONSE, COMPLETE, SWITCHING, SWITCHED, CUT, CLOSED = Sent
+
 NEXT: dict[Sent, tuple[Sent, ...]] = {
-    Sent.AWAITED: (Sent.INTERIM, Sent.RESPONSE, Sent.SWITCHING, Sent.CLOSED),
-    Sent.NOTHING: (Sent.INTERIM, Sent.RESPONSE, Sent.SWITCHING, Sent.CLOSED),
-    Sent.INTERIM: (Sent.NOTHING, Sent.CUT, Sent.CLOSED),
-    Sent.RESPONSE: (Sent.COMPLETE,),
-    Sent.COMPLETE: (),
-    Sent.SWITCHING: (Sent.LIVE, Sent.CUT, Sent.CLOSED),
-    Sent.LIVE: (Sent.CLOSED,),
-    Sent.CUT: (Sent.CLOSED,),
-    Sent.CLOSED: (),
+    AWAITED: (INTERIM, RESPONSE, SWITCHING, CLOSED),
+    NOTHING: (INTERIM, RESPONSE, SWITCHING, CLOSED),
+    INTERIM: (NOTHING, CUT, CLOSED),
+    RESPONSE: (COMPLETE,),
+    COMPLETE: (),
+    SWITCHING: (SWITCHED, CUT, CLOSED),
+    SWITCHED: (CLOSED,),
+    CUT: (CLOSED,),
+    CLOSED: (),
 }
 
 
@@ -69,7 +71,7 @@ class Reply:
         self._timeout = timeout
         self._begin: int | None = None  # what the transport had sent when the response, or the switch, began
         self._interim_done: trio.Event | None = None
-        self.sent = Sent.AWAITED if awaited else Sent.NOTHING
+        self.sent = AWAITED if awaited else NOTHING
 
     def _move(self, to: Sent) -> None:
         if to not in NEXT[self.sent]:
@@ -79,7 +81,7 @@ class Reply:
     @property
     def has_begun(self) -> bool:
         """A response was begun, or the stream was switched or closed: no other response can be sent."""
-        return self._begin is not None or self.sent is Sent.CLOSED
+        return self._begin is not None or self.sent is CLOSED
 
     @property
     def has_switched(self) -> bool:
@@ -89,7 +91,7 @@ class Reply:
     @property
     def owes_continue(self) -> bool:
         """A 100 (Continue) has to go out before anything is read, or is on its way."""
-        return self.sent is Sent.AWAITED or self.sent is Sent.INTERIM
+        return self.sent is AWAITED or self.sent is INTERIM
 
     @property
     def size(self) -> int:
@@ -107,36 +109,36 @@ class Reply:
           ConnectionBroken: an earlier message was cut short.
         """
         await self._wait_for_interim()
-        if self.sent is Sent.AWAITED:
+        if self.sent is AWAITED:
             await self._send_interim(CONTINUE)
 
     async def _send_interim(self, data: bytes) -> None:
         await checkpoint_if_cancelled()
-        self._move(Sent.INTERIM)
+        self._move(INTERIM)
         self._interim_done = trio.Event()
         try:
             await self._transport.send_within(data, self._timeout)
         except BaseException:
-            self._cut(Sent.INTERIM)
+            self._cut(INTERIM)
             raise
         else:
-            if self.sent is Sent.INTERIM:
-                self._move(Sent.NOTHING)
+            if self.sent is INTERIM:
+                self._move(NOTHING)
         finally:
             self._interim_done.set()
             self._interim_done = None
 
     async def _wait_for_interim(self) -> None:
         """Let an interim response that another task sends go out whole."""
-        while self.sent is Sent.INTERIM:
+        while self.sent is INTERIM:
             assert self._interim_done is not None
             await self._interim_done.wait()
-        if self.sent is Sent.CUT:
+        if self.sent is CUT:
             raise ConnectionBroken("a cancelled send may have cut a message short", self._transport)
 
     def _cut(self, during: Sent) -> None:
         if self.sent is during:
-            self._move(Sent.CUT)
+            self._move(CUT)
 
     # ---- the response
 
@@ -148,9 +150,9 @@ class Reply:
         Raises:
           ConnectionBroken: the peer took nothing of it in time, or an earlier message was cut short.
         """
-        if self.sent > Sent.NOTHING:
+        if self.sent > NOTHING:
             await self._wait_for_interim()
-        self._move(Sent.RESPONSE)
+        self._move(RESPONSE)
         self._begin = self._transport.bytes_sent
         await self._transport.send_within(data, self._timeout)
 
@@ -160,7 +162,7 @@ class Reply:
 
     def complete(self) -> None:
         """All of the response was sent."""
-        self._move(Sent.COMPLETE)
+        self._move(COMPLETE)
 
     # ---- the switch to another protocol
 
@@ -175,26 +177,26 @@ class Reply:
           ConnectionBroken: the peer took nothing of it in time, or an earlier message was cut short.
         """
         self._check_not_begun()
-        if self.sent is not Sent.NOTHING:
+        if self.sent is not NOTHING:
             await self.send_continue()
             self._check_not_begun()
         await checkpoint_if_cancelled()
-        self._move(Sent.SWITCHING)
+        self._move(SWITCHING)
         self._begin = self._transport.bytes_sent
         try:
             await self._transport.send_within(head, self._timeout)
         except BaseException:
-            self._cut(Sent.SWITCHING)
+            self._cut(SWITCHING)
             raise
-        if self.sent is Sent.SWITCHING:
-            self._move(Sent.LIVE)
+        if self.sent is SWITCHING:
+            self._move(SWITCHED)
 
     def _check_not_begun(self) -> None:
-        if self.sent is Sent.CLOSED:
+        if self.sent is CLOSED:
             raise trio.ClosedResourceError("this stream was already closed")
-        if self.has_begun and self.sent is not Sent.CUT:
+        if self.has_begun and self.sent is not CUT:
             raise RuntimeError("a response was already sent on this stream")
 
     def close(self) -> None:
         """Nothing more will be sent: the handler has closed the stream."""
-        self._move(Sent.CLOSED)
+        self._move(CLOSED)

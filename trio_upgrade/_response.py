@@ -15,7 +15,17 @@ from typing import TypeAlias
 
 from ._headers import FieldsArgument, Headers, encode_fields, headers_of, join_fields
 
-__all__ = ["Content", "Framing", "Response", "asks_to_close", "close_content", "encode", "has_stream", "open_content"]
+__all__ = [
+    "Content",
+    "Framing",
+    "Response",
+    "asks_to_close",
+    "close_content",
+    "encode",
+    "has_content",
+    "is_streamed",
+    "open_content",
+]
 
 AsyncBytes: TypeAlias = AsyncIterable[bytes]
 Content: TypeAlias = bytes | str | AsyncBytes | contextlib.AbstractAsyncContextManager[AsyncBytes]
@@ -137,12 +147,13 @@ def asks_to_close(response: Response) -> bool:
     return response._asks_to_close
 
 
-def has_stream(response: Response, method: str) -> bool:
-    """Content follows the head, and is an async iterable."""
-    return not isinstance(response._content, bytes) and _has_content(response, method)
+def is_streamed(response: Response) -> bool:
+    """The content is an async iterable, or a context manager that gives one."""
+    return not isinstance(response._content, bytes)
 
 
-def _has_content(response: Response, method: str) -> bool:
+def has_content(response: Response, method: str) -> bool:
+    """Content follows the head (RFC 9110 section 6.4.1)."""
     return method != "HEAD" and response._status not in NO_CONTENT
 
 
@@ -175,7 +186,7 @@ def encode(response: Response, method: str, http_version: str, close: bool) -> b
     parts.append(b"\r\n")
     head = b"\r\n".join(parts)
     content = response._content
-    if not isinstance(content, bytes) or not _has_content(response, method):
+    if not isinstance(content, bytes) or not has_content(response, method):
         return head
     if len(content) != length:
         raise RuntimeError(f"Content-Length is {length}, but the content has {len(content)} bytes")
@@ -224,7 +235,7 @@ class Framing:
 async def close_content(response: Response) -> None:
     """Close streamed content, whether it was sent or not."""
     # Async generators and trio's channels have it; an unentered context manager has nothing to close.
-    if not isinstance(response._content, bytes) and hasattr(response._content, "aclose"):
+    if hasattr(response._content, "aclose"):
         await response._content.aclose()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from enum import Enum
-from typing import NamedTuple
 
 from ._body import IncomingBody
 from ._error_responses import CONNECT_1_0, MISDIRECTED, NO_CONNECT, refusal
@@ -13,60 +12,51 @@ from ._handlers import Settings, UpgradeHandler
 from ._request import Request
 from ._response import Response
 
-__all__ = ["DROP", "Action", "Route", "ask", "route"]
+__all__ = ["ASK", "DROP", "RESPOND", "UPGRADE", "Action", "ask", "handler_of", "route"]
 
 
 class Action(Enum):
-    """What is done with a request."""
+    """What is done with a request, unless the server refuses it."""
 
     RESPOND = "RESPOND"  # `on_request` answers it
     ASK = "ASK"  # `should_upgrade` decides
-    UPGRADE = "UPGRADE"  # a handler gets the connection
-    REFUSE = "REFUSE"  # the server answers it, and closes the connection
+    UPGRADE = "UPGRADE"  # a handler gets the connection; see `handler_of`
     DROP = "DROP"  # the connection is closed without a word
 
 
-class Route(NamedTuple):
-    """An action, with the handler of an UPGRADE, or the response of a REFUSE."""
-
-    action: Action
-    handler: UpgradeHandler | None = None
-    response: Response | None = None
+RESPOND, ASK, UPGRADE, DROP = Action
 
 
-RESPOND = Route(Action.RESPOND)
-ASK = Route(Action.ASK)
-DROP = Route(Action.DROP)
+def route(request: Request, body: IncomingBody, settings: Settings) -> Action | Response:
+    """What becomes of a request, as far as its head tells.
 
-
-def route(request: Request, body: IncomingBody, settings: Settings) -> Route:
-    """What becomes of a request, as far as its head tells."""
+    Returns:
+      What to do; or the response with which the server refuses it, and closes the connection.
+    """
     if is_misdirected(request, settings):
-        return Route(Action.REFUSE, response=MISDIRECTED)
+        return MISDIRECTED
     if request.method == "CONNECT":
         return route_connect(request, settings)
     try:
         body.check_length()
     except BodyTooLarge as exc:
-        return Route(Action.REFUSE, response=refusal(exc))
+        return refusal(exc)
     if request.upgrade:
         if settings.should_upgrade is not None:
             return ASK
         if settings.on_upgrade is not None:
-            return Route(Action.UPGRADE, handler=settings.on_upgrade)
+            return UPGRADE
     return RESPOND
 
 
-def route_connect(request: Request, settings: Settings) -> Route:
+def route_connect(request: Request, settings: Settings) -> Action | Response:
     """What becomes of a CONNECT request."""
     if request.http_version == "1.0":
-        return Route(Action.REFUSE, response=CONNECT_1_0)
-    if settings.on_connect is None:
-        return Route(Action.REFUSE, response=NO_CONNECT)
-    return Route(Action.UPGRADE, handler=settings.on_connect)
+        return CONNECT_1_0
+    return NO_CONNECT if settings.on_connect is None else UPGRADE
 
 
-async def ask(request: Request, settings: Settings) -> Route:
+async def ask(request: Request, settings: Settings) -> Action:
     """Let `should_upgrade` decide (Node's shouldUpgradeCallback).
 
     Raises:
@@ -76,7 +66,14 @@ async def ask(request: Request, settings: Settings) -> Route:
     answer = settings.should_upgrade(request)
     if not (await answer if inspect.isawaitable(answer) else answer):
         return RESPOND
-    return DROP if settings.on_upgrade is None else Route(Action.UPGRADE, handler=settings.on_upgrade)
+    return DROP if settings.on_upgrade is None else UPGRADE
+
+
+def handler_of(request: Request, settings: Settings) -> UpgradeHandler:
+    """The handler that gets the connection of a request."""
+    handler = settings.on_connect if request.method == "CONNECT" else settings.on_upgrade
+    assert handler is not None
+    return handler
 
 
 def is_misdirected(request: Request, settings: Settings) -> bool:

@@ -31,7 +31,7 @@ __all__ = ["Server"]
 
 
 async def not_found(request: Request) -> Response:
-    """The request handler of a server that was given none."""
+    """The default for `on_request`."""
     return NOT_FOUND
 
 

@@ -47,14 +47,14 @@ class Serving:
         self._outer: trio.Nursery | None = None  # of what the connections share
         self._inner: trio.Nursery | None = None  # of the connections, and of what accepts them
         self._accept_scopes: list[trio.CancelScope] = []
-        self._end = math.inf
+        self._deadline = math.inf
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[trio.Nursery]:
         """Open the nurseries. At the end of the block, wait for the connections, then end what they share."""
         async with trio.open_nursery() as self._outer:
             self.shared.nursery = self._outer
-            self._outer.cancel_scope.deadline = self._end
+            self._outer.cancel_scope.deadline = self._deadline
             self._outer.start_soon(self.shared.head_timers.run)
             async with trio.open_nursery() as self._inner:
                 yield self._inner
@@ -80,7 +80,7 @@ class Serving:
                 self._accept_scopes.append(until)
                 nursery.start_soon(accept_from, listener, partial(self._take, nursery, ssl_context), until)
             if self.shared.shutdown.has_begun:
-                self.shut_down(self._end)
+                self.shut_down(self._deadline)
             if ssl_context is None:
                 task_status.started(listeners)
             else:
@@ -95,26 +95,33 @@ class Serving:
 
     async def _run_isolated(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Run a connection; an error of ours ends that connection alone."""
-        transport = transport_of(stream, ssl_context)
+        # Not by `run_connection`: its frame would be kept as long as the connection is open.
+        connection = self._begin(transport_of(stream, ssl_context))
         try:
-            await self.run_connection(transport)
+            await connection.run()
         except Exception:
-            log_bug("a connection from %r failed inside the server", transport.peername)
+            log_bug("a connection from %r failed inside the server", connection.transport.peername)
         finally:
+            self._end(connection)
             self._capacity.give_back()
 
     async def run_connection(self, transport: Transport) -> BaseException | None:
         """Run a connection to its end; returns what a handler raised."""
-        connection = Connection(transport, self._settings(), self.shared)
-        counters = self.shared.counters
-        counters.connections += 1
-        self.running.add(connection)
+        connection = self._begin(transport)
         try:
             return await connection.run()
         finally:
-            self.running.discard(connection)
-            counters.bytes_received += transport.bytes_received
-            counters.bytes_sent += transport.bytes_sent
+            self._end(connection)
+
+    def _begin(self, transport: Transport) -> Connection:
+        connection = Connection(transport, self._settings(), self.shared)
+        self.shared.counters.connections += 1
+        self.running.add(connection)
+        return connection
+
+    def _end(self, connection: Connection) -> None:
+        self.running.discard(connection)
+        self.shared.counters.add_bytes(connection.transport.bytes_received, connection.transport.bytes_sent)
 
     async def _turn_away(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Say that there are too many connections. If many are told already, just close."""
@@ -135,9 +142,9 @@ class Serving:
             scope.cancel()
         for connection in self.running:
             connection.close_if_idle()
-        self._end = min(self._end, deadline)
+        self._deadline = min(self._deadline, deadline)
         if self._outer is not None:
-            self._outer.cancel_scope.deadline = self._end
+            self._outer.cancel_scope.deadline = self._deadline
 
 
 def transport_of(stream: trio.abc.Stream, ssl_context: ssl.SSLContext | None) -> Transport:

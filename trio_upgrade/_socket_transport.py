@@ -24,7 +24,7 @@ from trio.lowlevel import (
 from ._exceptions import ConnectionBroken
 from ._transport import RECEIVE_SIZE, Buffer, Transport, patience, quiet
 
-__all__ = ["SocketTransport", "has_options", "set_options"]
+__all__ = ["SocketTransport", "set_options"]
 
 
 class Ours(Enum):
@@ -33,6 +33,9 @@ class Ours(Enum):
     OPEN = "OPEN"
     ENDED = "ENDED"  # we have sent our end of data, and may still receive
     CLOSED = "CLOSED"
+
+
+OPEN, ENDED, CLOSED = Ours  # as names of the module: Python 3.11 looks an enum's member up ten times as slowly
 
 
 class Theirs(Enum):
@@ -50,19 +53,14 @@ class Wake(Enum):
     EVICTION = "EVICTION"  # the task has to leave, as if the socket was closed
 
 
+INTERRUPT, EVICTION = Wake
+
+
 def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
-    """Send small messages at once, and find out about vanished peers; on TCP, that is."""
+    """On TCP, send small messages at once, and find out when a peer has vanished."""
     with contextlib.suppress(OSError):
         socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
         socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
-
-
-def has_options(socket: stdlib_socket.socket) -> bool:
-    """Whether a connection has those options already."""
-    with contextlib.suppress(OSError):
-        keeps_alive = socket.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE)
-        return bool(keeps_alive and socket.getsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY))
-    return False
 
 
 class SocketTransport(Transport):
@@ -91,14 +89,14 @@ class SocketTransport(Transport):
         sock.setblocking(False)
         self.socket = sock
         self.send_timeout: float | None = None
-        self._ours = Ours.OPEN
+        self._ours = OPEN
         self._theirs = Theirs.OPEN
         self._receiving = False  # a task is inside of a receive
         self._sending = False  # a task is inside of a send
         self._wake: Wake | None = None
 
     def __repr__(self) -> str:
-        return f"<SocketTransport {self.peername!r}{' closed' if self._ours is Ours.CLOSED else ''}>"
+        return f"<SocketTransport {self.peername!r}{' closed' if self._ours is CLOSED else ''}>"
 
     @property
     def stream(self) -> trio.abc.Stream:
@@ -112,7 +110,6 @@ class SocketTransport(Transport):
 
     async def start(self, timeout: float | None) -> None:
         """There is no handshake on a bare socket."""
-        await checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream.receive_some`. A cancelled call has taken no byte."""
@@ -120,7 +117,7 @@ class SocketTransport(Transport):
             max_bytes = RECEIVE_SIZE
         elif operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
-        if self._ours is Ours.CLOSED:
+        if self._ours is CLOSED:
             raise trio.ClosedResourceError("this connection was already closed")
         if self._receiving:
             raise trio.BusyResourceError("another task is already receiving on this connection")
@@ -135,7 +132,7 @@ class SocketTransport(Transport):
             else:
                 await cancel_shielded_checkpoint()
             while data is None:
-                if self._wake is Wake.INTERRUPT:  # and the last call to recv found nothing
+                if self._wake is INTERRUPT:  # and the last call to recv found nothing
                     self._wake = None
                     await checkpoint()
                     raise trio.WouldBlock("the wait for bytes was interrupted")
@@ -160,14 +157,14 @@ class SocketTransport(Transport):
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`. A call that has not begun to wait is interrupted when it does."""
-        if self._ours is not Ours.CLOSED and self._wake is None:
-            self._wake = Wake.INTERRUPT
+        if self._ours is not CLOSED and self._wake is None:
+            self._wake = INTERRUPT
             if self._receiving:
                 notify_closing(self.socket)
 
     def clear_interrupt(self) -> None:
         """See `Transport.clear_interrupt`."""
-        if self._wake is Wake.INTERRUPT:
+        if self._wake is INTERRUPT:
             self._wake = None
 
     async def send_all(self, data: Buffer) -> None:
@@ -239,14 +236,14 @@ class SocketTransport(Transport):
 
     async def send_eof(self) -> None:
         """See `trio.abc.HalfCloseableStream.send_eof`."""
-        if self._ours is Ours.CLOSED:
+        if self._ours is CLOSED:
             raise trio.ClosedResourceError("this connection was already closed")
         if self._sending:
             raise trio.BusyResourceError("another task is already sending on this connection")
         await checkpoint()
-        if self._ours is not Ours.OPEN:
+        if self._ours is not OPEN:
             return
-        self._ours = Ours.ENDED
+        self._ours = ENDED
         try:
             self.socket.shutdown(stdlib_socket.SHUT_WR)
         except OSError as exc:
@@ -266,9 +263,9 @@ class SocketTransport(Transport):
 
     async def evict(self) -> None:
         """Wake the tasks that wait on this socket with `trio.ClosedResourceError`, but leave it open."""
-        if self._ours is Ours.CLOSED or not (self._receiving or self._sending):
+        if self._ours is CLOSED or not (self._receiving or self._sending):
             return
-        self._wake = Wake.EVICTION
+        self._wake = EVICTION
         notify_closing(self.socket)
         try:
             while self._receiving or self._sending:
@@ -282,8 +279,8 @@ class SocketTransport(Transport):
 
     def close(self) -> None:
         """Close at once; tasks that wait here wake with `trio.ClosedResourceError`."""
-        if self._ours is not Ours.CLOSED:
-            self._ours = Ours.CLOSED
+        if self._ours is not CLOSED:
+            self._ours = CLOSED
             notify_closing(self.socket)
             self.socket.close()
 
@@ -304,19 +301,19 @@ class SocketTransport(Transport):
 
     def _check_still_open(self) -> None:
         """`notify_closing` wakes a task that receives when the socket is closed, and for an interrupt, too."""
-        if self._ours is Ours.CLOSED or self._wake is not Wake.INTERRUPT:
+        if self._ours is CLOSED or self._wake is not INTERRUPT:
             raise trio.ClosedResourceError("this connection was closed by another task") from None
 
     def _check_sending(self) -> None:
-        if self._ours is not Ours.OPEN:
-            if self._ours is Ours.CLOSED:
+        if self._ours is not OPEN:
+            if self._ours is CLOSED:
                 raise trio.ClosedResourceError("this connection was already closed")
             raise trio.ClosedResourceError("can't send data after sending EOF")
         if self._sending:
             raise trio.BusyResourceError("another task is already sending on this connection")
 
     def _failure(self, exc: OSError) -> Exception:
-        if self._ours is Ours.CLOSED:
+        if self._ours is CLOSED:
             return trio.ClosedResourceError("this connection was closed by another task")
         if isinstance(exc, ConnectionError | TimeoutError):
             self._theirs = Theirs.BROKEN

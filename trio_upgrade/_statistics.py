@@ -78,6 +78,11 @@ class Counters:
         self.broadcasts = 0
         self.slow_readers = 0
 
+    def add_bytes(self, received: int, sent: int) -> None:
+        """Count what went through a connection that is over."""
+        self.bytes_received += received
+        self.bytes_sent += sent
+
     def look(self, connections: Iterable[tuple[Phase, int, int]]) -> Statistics:
         """The numbers of now.
 

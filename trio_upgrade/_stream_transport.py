@@ -9,7 +9,6 @@ import contextlib
 from typing import Any
 
 import trio
-from trio.lowlevel import checkpoint
 
 from ._exceptions import ConnectionBroken
 from ._socket_transport import SocketTransport, set_options
@@ -60,7 +59,7 @@ class StreamTransport(Transport):
     async def start(self, timeout: float | None) -> None:
         """See `Transport.start`."""
         if not isinstance(self._stream, trio.SSLStream):
-            return await checkpoint()
+            return
         with trio.CancelScope(deadline=deadline_in(timeout)) as scope:
             try:
                 await self._stream.do_handshake()

@@ -53,7 +53,7 @@ class Transport(trio.abc.HalfCloseableStream):
 
     @abstractmethod
     async def start(self, timeout: float | None) -> None:
-        """Do the TLS handshake, if there is one to do.
+        """Do the TLS handshake. Without TLS, it does nothing, and is not a checkpoint.
 
         Raises:
           ConnectionBroken: it failed, or took longer than `timeout` seconds.

@@ -19,7 +19,8 @@ import trio
 from trio.lowlevel import checkpoint
 
 from ._body import IncomingBody
-from ._reply import Reply, Sent
+from ._reply import CLOSED as SENDING_CLOSED
+from ._reply import SWITCHED, Reply
 from ._transport import Buffer, Transport
 
 __all__ = ["UpgradedStream", "mark_closed", "take_over", "was_read"]
@@ -35,6 +36,9 @@ class Receiving(Enum):
     BUFFER = "BUFFER"  # the stream was read: the rest of the body is discarded, then the buffer is next
     LIVE = "LIVE"  # from the transport
     CLOSED = "CLOSED"  # the stream is closed
+
+
+BODY, BUFFER, LIVE, CLOSED = Receiving
 
 
 class UpgradedStream(trio.abc.HalfCloseableStream):
@@ -58,10 +62,10 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
         self._reply = reply
         self._transport = transport
         self._linger_timeout = linger_timeout
-        self._receiving = Receiving.BODY
+        self._receiving = BODY
 
     def __repr__(self) -> str:
-        closed = " closed" if self._receiving is Receiving.CLOSED else ""
+        closed = " closed" if self._receiving is CLOSED else ""
         return f"<UpgradedStream {self._transport.peername!r}{closed}>"
 
     # The methods that a live stream is used by are not `async def`: they add no frame to the transport's own.
@@ -87,26 +91,26 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
 
         Cancelled, it has taken no byte.
         """
-        if self._receiving is Receiving.LIVE or self._go_live_at_once():
+        if self._receiving is LIVE or self._go_live_at_once():
             return self._transport.receive_some(max_bytes)
         return self._receive_first(max_bytes)
 
     def _go_live_at_once(self) -> bool:
         """Receive from the transport from now on, if nothing else comes first; returns whether it is so."""
-        if self._receiving is Receiving.CLOSED or self._reply.owes_continue or not self._body.is_over:
+        if self._receiving is CLOSED or self._reply.owes_continue or not self._body.is_over:
             return False
-        self._receiving = Receiving.LIVE
+        self._receiving = LIVE
         return True
 
     async def _receive_first(self, max_bytes: int | None) -> bytes | bytearray:
         if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
         self._check_open()
-        self._receiving = Receiving.BUFFER
+        self._receiving = BUFFER
         if leftover := await self._body.take_leftover(max_bytes):
             return leftover
         self._check_open()
-        self._receiving = Receiving.LIVE
+        self._receiving = LIVE
         return await self._transport.receive_some(max_bytes)
 
     def send_all(self, data: Buffer) -> Coroutine[Any, Any, None]:
@@ -121,7 +125,7 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
 
         Cancelled, it may have sent a part.
         """
-        if self._reply.sent is Sent.LIVE and self._receiving is not Receiving.CLOSED:
+        if self._reply.sent is SWITCHED and self._receiving is not CLOSED:
             return self._transport.send_all(data)
         return self._send_first(data)
 
@@ -140,13 +144,13 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
           How many bytes were taken, from the front of `data`; 0 if sending would block.
 
         Raises:
-          NotImplementedError: the connection is TLS, or a stream that is no socket of the server's.
+          NotImplementedError: the connection is TLS, or was not accepted by the server itself.
           RuntimeError: no response has been sent yet.
           trio.BrokenResourceError: the connection broke.
           trio.BusyResourceError: another task is sending.
           trio.ClosedResourceError: this stream is closed, or `send_eof` was called.
         """
-        if self._reply.sent is not Sent.LIVE or self._receiving is Receiving.CLOSED:
+        if self._reply.sent is not SWITCHED or self._receiving is CLOSED:
             self._check_accepted()
         return self._transport.send_nowait(data)
 
@@ -174,36 +178,36 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
         Tasks that wait on this stream wake with `trio.ClosedResourceError`. Cancelled, it closes
         at once, also if another task is closing it.
         """
-        if self._receiving is Receiving.CLOSED:
+        if self._receiving is CLOSED:
             try:
                 return await checkpoint()
             except trio.Cancelled:
-                if self._reply.sent is Sent.CLOSED:
+                if self._reply.sent is SENDING_CLOSED:
                     await self._transport.abort()
                 raise
-        self._receiving = Receiving.CLOSED
+        self._receiving = CLOSED
         self._reply.close()
         await self._transport.linger(self._linger_timeout)
         await checkpoint()
 
     def _check_accepted(self) -> None:
         self._check_open()
-        if self._reply.sent is not Sent.LIVE:
+        if self._reply.sent is not SWITCHED:
             raise RuntimeError("nothing can be sent yet: call `await request.accept()` first")
 
     def _check_open(self) -> None:
-        if self._receiving is Receiving.CLOSED:
+        if self._receiving is CLOSED:
             raise trio.ClosedResourceError(ALREADY_CLOSED)
 
 
 def was_read(stream: UpgradedStream) -> bool:
     """Whether the stream's first read has begun."""
-    return stream._receiving is not Receiving.BODY
+    return stream._receiving is not BODY
 
 
 def mark_closed(stream: UpgradedStream) -> None:
     """Let every later operation raise `trio.ClosedResourceError`; the connection stays as it is."""
-    stream._receiving = Receiving.CLOSED
+    stream._receiving = CLOSED
 
 
 def take_over(stream: UpgradedStream) -> UpgradedStream:

@@ -8,11 +8,11 @@
         if request.path == "/metrics":
             return metrics(request)
 
-Nothing is counted for it: what a server counts anyway is read when somebody asks, in a time in
-proportion to the connections that are open.
+It costs nothing until somebody asks: the server counts these things anyway. A request then takes
+time in proportion to the connections that are open.
 
-The figures are those of one process. Where several serve one port, an answer is that of whichever
-took the connection: give each a port of its own to be asked on.
+The figures are those of one process. If several processes serve one port, the one that accepts the
+connection answers. So give each process a port of its own for its figures.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from ._server import Server
 __all__ = ["LOCAL", "Metrics", "ServerCollector"]
 
 LOCAL = ("127.0.0.0/8", "::1", "unix")
-FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")  # a proxy says so by one of these
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")  # a proxy adds one of these
 
 STATES = ("idle", "active", "upgraded")
 
@@ -83,18 +83,20 @@ class ServerCollector(Collector):
 class Metrics:
     """Answers a request for the figures of the server that it was sent to.
 
-    Only a client that connects by itself from one of `networks` gets them. Others get 403, and so
-    does whoever comes through a proxy that says so (X-Forwarded-For, Forwarded, X-Real-IP, Via): what
-    it passes on is the world's. A proxy that says nothing must itself be kept from asking.
+    Only a client that connects directly from one of `networks` gets them. Other clients get a 403,
+    and so does a request that a proxy has passed on, since it may come from anywhere. Such a request
+    has a field X-Forwarded-For, Forwarded, X-Real-IP or Via. If a proxy adds none of these, configure
+    it so that it does not pass on requests for the figures.
 
     Args:
-      networks: IP networks or addresses, in the notation of `ipaddress.ip_network`, and "unix" for
-        whoever connects through a Unix socket. By default this machine alone.
-      registry: what else is told, which must not have a `ServerCollector`; by default that of
-        `prometheus_client`, with the memory, the processor time and the descriptors of the process.
+      networks: a list of IP networks or addresses, in the notation of `ipaddress.ip_network`; "unix"
+        in it allows whoever connects through a Unix socket. By default only this machine is allowed.
+      registry: other figures that the answer has, too; it must not have a `ServerCollector`. By
+        default that of `prometheus_client`, with the memory, the processor time and the descriptors
+        of the process.
 
     Raises:
-      ValueError: an item of `networks` is no network.
+      TypeError, ValueError: an item of `networks` is not a network.
     """
 
     def __init__(self, networks: Iterable[str] = LOCAL, registry: CollectorRegistry = REGISTRY) -> None:
@@ -102,7 +104,7 @@ class Metrics:
         self._registry = registry
 
     def __call__(self, request: Request) -> Response:
-        """The response: the text format, or OpenMetrics where the client prefers it."""
+        """The response, in the text format; in OpenMetrics if the client prefers that."""
         if not self._allows(request):
             return Response(403, "The figures of this server are not for this address, nor for a proxy.\n")
         registry = CollectorRegistry()
@@ -110,7 +112,7 @@ class Metrics:
         registry.register(self._registry)
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except (TypeError, ValueError):  # the version that it asks for is no number
+        except (TypeError, ValueError):  # the version in the Accept field is malformed
             encode, content_type = choose_encoder("")
         return Response(200, encode(registry), [("Cache-Control", "no-store")], content_type=content_type)
 

@@ -1,4 +1,4 @@
-"""For tests of one's own handlers: an upgrade in memory, without a socket and without parsing."""
+"""For tests of one's own handlers: requests and upgrades in memory, without a socket."""
 
 from __future__ import annotations
 
@@ -9,12 +9,50 @@ import h11
 import trio
 import trio.testing
 
+from ._body import IncomingBody
 from ._exceptions import ConnectionBroken, flatten
 from ._headers import FieldsArgument, Headers, encode_fields
+from ._http11 import Http11
+from ._limits import Limits
+from ._proxies import TrustedProxies
+from ._reply import Reply
+from ._request import Request, attach, connection_options
 from ._server import Server
+from ._shared import Shared
+from ._shutdown import Shutdown
+from ._statistics import Counters
+from ._stream_transport import StreamTransport
 from ._transport import RECEIVE_SIZE, Buffer
 
-__all__ = ["ClientStream", "open_upgrade"]
+__all__ = ["ClientStream", "make_request", "open_request", "open_upgrade"]
+
+
+async def open_request(
+    server: Server, path: str = "/", *, method: str = "GET", headers: FieldsArgument = (), body: bytes = b""
+) -> tuple[int, Headers, bytes]:
+    """Send an ordinary request to `server`, on a connection in memory, and receive the whole response.
+
+    Use it as `status, headers, content = await open_request(server, "/path")`. It waits until the
+    connection is closed.
+
+    Args:
+      server: need not be served anywhere.
+      path: the request target.
+      method, headers, body: of the request. The body is sent with a Content-Length.
+
+    Returns:
+      The response's status, its headers, and its content.
+
+    Raises:
+      trio.BrokenResourceError: the server closed the connection without a whole response.
+      Exception: what the handler raised.
+    """
+    request = h11.Request(method=method, target=path, headers=_fields(headers, body))
+    async with _open(server, request, body) as (status, response_headers, stream):
+        content = bytearray()
+        async for part in stream:
+            content += part
+    return status, response_headers, bytes(content)
 
 
 @contextlib.asynccontextmanager
@@ -29,14 +67,13 @@ async def open_upgrade(
 ) -> AsyncIterator[tuple[int, Headers, ClientStream]]:
     """Ask `server` for an upgrade, on a connection in memory.
 
-    Use it as `async with open_upgrade(...) as (status, headers, stream)`: `status` is 101 where the
+    Use it as `async with open_upgrade(...) as (status, headers, stream)`: `status` is 101 if the
     handler accepted, `headers` are the response's, and `stream` is the client's end of the
-    connection. Where it declined, `stream` gives the content of its response, then the end.
+    connection. If the handler declined, `stream` gives the content of its response, then the end.
 
     Leaving the block ends the client's side, discards what the server still sends, waits for the
-    handler, and raises what it raised; not, however, that its peer was gone, which the server takes
-    quietly, too. A handler that does not end when its peer has makes the test wait: put
-    `trio.fail_after` around it.
+    handler, and raises what it raised, unless that is only that its client was gone. If a handler
+    does not end when its client has, the test waits: put `trio.fail_after` around the block.
 
     Args:
       server: need not be served anywhere.
@@ -48,8 +85,52 @@ async def open_upgrade(
       trio.BrokenResourceError: the server closed the connection without a response.
       Exception: what the handler raised.
     """
+    fields = _fields(headers, body)
+    if method != "CONNECT":
+        fields += [(b"Connection", b"Upgrade"), (b"Upgrade", protocol.encode("latin-1"))]
+    async with _open(server, h11.Request(method=method, target=path, headers=fields), body) as opened:
+        yield opened
+
+
+def make_request(
+    path: str = "/",
+    *,
+    method: str = "GET",
+    headers: FieldsArgument = (),
+    body: bytes = b"",
+    client: str | None = "127.0.0.1",
+    server: Server | None = None,
+) -> Request:
+    """Make a request, to call a handler with it: `response = await on_request(make_request("/path"))`.
+
+    It has no connection, so it cannot be accepted.
+
+    Args:
+      path: the request target.
+      method, headers, body: of the request. It has a Content-Length if there is a body.
+      client: the client's IP address; None if it has none.
+      server: what `request.server` gives; by default a new `Server()`.
+
+    Raises:
+      trio.BrokenResourceError: there is no such request: it is malformed.
+    """
+    request = h11.Request(method=method, target=path, headers=_fields(headers, body))
+    stream, peer = trio.testing.memory_stream_pair()
+    peer.send_stream.close()
+    transport = StreamTransport(stream, None if client is None else (client, 0))
+    http = Http11(transport, Limits())
+    http.buffer += (h11.Connection(h11.CLIENT).send(request) or b"") + body
+    head = http.next_head()
+    assert head is not None
+    shared = Shared(Server() if server is None else server, Shutdown(), Counters())
+    made = Request(head, connection_options(head)[0], transport, TrustedProxies(()), shared)
+    attach(made, IncomingBody(http, transport, head, Limits(), Reply(transport, None, False)))
+    return made
+
+
+@contextlib.asynccontextmanager
+async def _open(server: Server, request: h11.Request, body: bytes) -> AsyncIterator[tuple[int, Headers, ClientStream]]:
     client, server_end = trio.testing.memory_stream_pair()
-    request = h11.Request(method=method, target=path, headers=_fields(method, protocol, headers, body))
     failures: list[Exception] = []
 
     async def serve() -> None:
@@ -80,12 +161,10 @@ async def _end(client: trio.abc.HalfCloseableStream) -> None:
             pass
 
 
-def _fields(method: str, protocol: str, headers: FieldsArgument, body: bytes) -> list[tuple[bytes, bytes]]:
+def _fields(headers: FieldsArgument, body: bytes) -> list[tuple[bytes, bytes]]:
     fields = encode_fields(headers)
     if not any(name.lower() == b"host" for name, _ in fields):
         fields.insert(0, (b"Host", b"testserver"))
-    if method != "CONNECT":
-        fields += [(b"Connection", b"Upgrade"), (b"Upgrade", protocol.encode("latin-1"))]
     if body:
         fields.append((b"Content-Length", b"%d" % len(body)))
     return fields
@@ -116,7 +195,7 @@ async def _ask(stream: trio.abc.Stream, request: h11.Request, body: bytes) -> tu
 
 
 class ClientStream(trio.abc.HalfCloseableStream):
-    """The client's end of a connection in memory, behind the head of the response."""
+    """The client's end of a connection in memory, after the head of the response."""
 
     def __init__(self, stream: trio.abc.Stream, rest: bytes, live: bool) -> None:
         self._stream = stream

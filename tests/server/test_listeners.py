@@ -269,7 +269,7 @@ async def test_a_live_unix_socket_with_a_full_queue_is_refused(tmp_path: Path) -
 async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     path.write_text("precious")
-    with pytest.raises(OSError, match="no socket") as caught:
+    with pytest.raises(OSError, match="not a socket") as caught:
         await Server().serve_unix(path)
     assert caught.value.errno == errno.EEXIST
     assert path.read_text() == "precious"

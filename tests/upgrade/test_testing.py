@@ -1,15 +1,15 @@
-"""`trio_upgrade.testing`: an upgrade in memory."""
+"""`trio_upgrade.testing`: requests and upgrades in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import trio
 import trio.testing
 
 from trio_upgrade import Request, Response, Server
-from trio_upgrade.testing import open_upgrade
+from trio_upgrade.testing import make_request, open_request, open_upgrade
 
 from ..support.client import echo
 
@@ -115,3 +115,60 @@ async def test_a_cancelled_block_ends_the_handler() -> None:
             scope.cancel()
             await trio.sleep_forever()
     assert scope.cancelled_caught
+
+
+async def test_an_ordinary_request() -> None:
+    async def on_request(request: Request) -> Response:
+        body = await request.body.read()
+        return Response(
+            201, f"{request.method} {request.target} {request.headers['x-mine']} ".encode() + body, [("X-A", "b")]
+        )
+
+    status, headers, content = await open_request(
+        Server(on_request), "/a?b", method="PUT", headers={"X-Mine": "yes"}, body=b"body"
+    )
+    assert (status, headers["x-a"], content) == (201, "b", b"PUT /a?b yes body")
+
+
+async def test_a_streamed_response_is_received_whole() -> None:
+    async def on_request(request: Request) -> Response:
+        async def content() -> AsyncIterator[bytes]:
+            for number in range(100):
+                yield b"%d" % number * 1000
+
+        return Response(200, content())
+
+    _, headers, content = await open_request(Server(on_request))
+    assert headers["transfer-encoding"] == "chunked"
+    assert content == b"".join(b"%d" % number * 1000 for number in range(100))
+
+
+async def test_what_the_handler_of_an_ordinary_request_raises_is_raised(logged: Logged) -> None:
+    async def on_request(request: Request) -> Response:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await open_request(Server(on_request))
+    assert logged() == ["ERROR LookupError"]
+
+
+async def test_a_request_for_a_unit_test() -> None:
+    server = Server()
+    request = make_request(
+        "/a%20b?c=d", method="POST", headers=[("X-A", "1"), ("X-A", "2")], body=b"body", server=server
+    )
+    assert (request.method, request.path, request.query, request.http_version) == ("POST", "/a b", "c=d", "1.1")
+    assert request.headers.get_list("x-a") == ["1", "2"]
+    assert request.headers["host"] == "testserver"
+    assert (request.client, request.scheme, request.upgrade, request.server) == ("127.0.0.1", "http", (), server)
+    assert await request.body.read() == b"body"
+    assert await request.body.receive_some() == b""
+    with pytest.raises(RuntimeError, match="on_upgrade or on_connect"):
+        await request.accept()
+
+
+def test_a_request_can_be_made_outside_trio() -> None:
+    assert make_request(client=None).client is None
+    assert make_request(headers={"Connection": "upgrade", "Upgrade": "a, b"}).upgrade == ("a", "b")
+    with pytest.raises(trio.BrokenResourceError, match="target"):
+        make_request("ftp:")
