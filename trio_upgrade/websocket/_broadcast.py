@@ -38,7 +38,7 @@ def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes | byte
             continue
         if connection.send_buffer.is_full:
             shared_of(connection.request).counters.slow_readers += 1
-            connection.start_close(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
+            connection.close_for_server(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
         else:
             connection.send_buffer.put(frame)
     if connection is not None:

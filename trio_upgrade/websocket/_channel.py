@@ -175,7 +175,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
             if not connection.is_over:
                 deadline = min(connection.close_by, trio.current_time() + connection.options.close_timeout)
                 with trio.CancelScope(deadline=deadline):
-                    connection.mark_handler_closes(code, reason)
+                    connection.close_for_handler(code, reason)
                     await connection.send_buffer.wait_sent()
                     while closing.state.may_receive:
                         await connection.discard()

@@ -133,10 +133,10 @@ class Connection(Generic[T]):
         try:
             message = self.receive_buffer.take()
         except Violation as exc:
-            self.mark_violation(exc)
+            self.fail(exc)
             message = None
         if isinstance(message, Close):
-            self._mark(Event.PEER_CLOSES, message)
+            self._apply(Event.PEER_CLOSES, message)
             message = None
         if message is None and not self.closing.state.may_receive:
             raise self.closing.receive_error(transport_of(self.request))
@@ -165,42 +165,43 @@ class Connection(Generic[T]):
         try:
             close = parse()
         except Violation as exc:
-            self.mark_violation(exc)
+            self.fail(exc)
         else:
             if close is not None:
-                self._mark(Event.PEER_CLOSES, close)
+                self._apply(Event.PEER_CLOSES, close)
 
     # ---- what is sent
 
     def check_sendable(self) -> None:
         """Raise what `WebSocket.send` raises, unless a message may be sent."""
         if self.send_buffer.state is BROKEN:
-            self._mark(Event.SENDING_FAILS, Close(CloseCode.ABNORMAL_CLOSURE, "the connection broke"))
+            self._apply(Event.SENDING_FAILS, Close(CloseCode.ABNORMAL_CLOSURE, "the connection broke"))
         if not self.closing.state.may_send:
             raise self.closing.send_error(transport_of(self.request))
 
     # ---- closing
 
-    def start_close(self, code: int, reason: str) -> None:
-        """Close for the server, unless that has begun. The peer has `close_timeout` seconds to answer."""
+    def close_for_server(self, code: int, reason: str) -> None:
+        """Send a close frame for the server, if the WebSocket is open. The peer must answer in `close_timeout` seconds."""
         if self.closing.state.may_send:
             self.close_by = trio.current_time() + self.options.close_timeout
-            self._mark(Event.SERVER_CLOSES, Close(code, reason))
+            self._apply(Event.SERVER_CLOSES, Close(code, reason))
 
-    def mark_handler_closes(self, code: int, reason: str) -> None:
-        """Close for the handler: send a close frame, unless one was sent."""
-        self._mark(Event.HANDLER_CLOSES, Close(code, reason))
+    def close_for_handler(self, code: int, reason: str) -> None:
+        """Send a close frame for the handler, if the WebSocket is open."""
+        self._apply(Event.HANDLER_CLOSES, Close(code, reason))
 
-    def mark_violation(self, violation: Violation) -> None:
-        """The peer broke the protocol: say so, and take nothing more (RFC 6455 section 7.1.7)."""
-        self._mark(Event.PEER_VIOLATES, Close(violation.code, violation.reason[:120]))  # a close frame has room for 123
+    def fail(self, violation: Violation) -> None:
+        """Fail the connection, since the peer broke the protocol: say so, and take nothing more (section 7.1.7)."""
+        reason = violation.reason[:120]  # a close frame has room for 123 bytes
+        self._apply(Event.PEER_VIOLATES, Close(violation.code, reason))
 
     def mark_lost(self, why: str) -> None:
-        """Nothing more will arrive."""
-        self._mark(Event.CONNECTION_ENDS, Close(CloseCode.ABNORMAL_CLOSURE, why))
+        """Take note that nothing more will arrive."""
+        self._apply(Event.CONNECTION_ENDS, Close(CloseCode.ABNORMAL_CLOSURE, why))
 
-    def _mark(self, event: Event, close: Close) -> None:
-        """Take note of an event, and do what follows from it at once."""
+    def _apply(self, event: Event, close: Close) -> None:
+        """Take note of an event, and do what follows from it."""
         closing = self.closing
         if closing.mark(event, close):
             payload = b"" if close.code == CloseCode.NO_STATUS_RCVD else encode_close(close.code, close.reason)
@@ -242,11 +243,10 @@ class Connection(Generic[T]):
             self._disconnected.set()
 
     async def wait_disconnected(self) -> None:
-        """Wait until the connection below is closed. Cancelled, it closes it at once."""
+        """Wait until another task has closed the connection below. If it is cancelled, it closes that at once."""
+        assert self._disconnected is not None
         try:
-            await checkpoint()
-            if self._disconnected is not None:
-                await self._disconnected.wait()
+            await self._disconnected.wait()
         except trio.Cancelled:
             await self.disconnect(at_once=True)
             raise

@@ -55,10 +55,8 @@ class Attendant:
             return
         if now >= connection.close_by:
             return self._start_disconnecting(at_once=True)
-        if now >= self._violation_by:
-            self._violation_by = math.inf
-            if connection.receive_buffer.holds_violation:
-                return connection.mark_violation(connection.receive_buffer.take_violation())
+        if now >= self._violation_by and connection.receive_buffer.holds_violation:
+            return connection.fail(connection.receive_buffer.take_violation())
         if not connection.is_being_read:
             if connection.handler is RECEIVED:
                 connection.handler = AWAY
@@ -72,7 +70,7 @@ class Attendant:
 
     def close_for_shutdown(self) -> None:
         """Begin to close, since the server shuts down."""
-        self._connection.start_close(CloseCode.GOING_AWAY, "the server is shutting down")
+        self._connection.close_for_server(CloseCode.GOING_AWAY, "the server is shutting down")
 
     def _look_after_peer(self, now: float) -> None:
         """Find out whether a silent peer is still there."""
