@@ -182,7 +182,7 @@ class Connection(Generic[T]):
     # ---- closing
 
     def close_for_server(self, code: int, reason: str) -> None:
-        """Send a close frame for the server, if the WebSocket is open. The peer must answer in `close_timeout` seconds."""
+        """Send a close frame for the server, if the WebSocket is open. The peer must answer within `close_timeout`."""
         if self.closing.state.may_send:
             self.close_by = trio.current_time() + self.options.close_timeout
             self._apply(Event.SERVER_CLOSES, Close(code, reason))
