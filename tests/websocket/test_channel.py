@@ -392,6 +392,46 @@ async def test_a_send_that_fails_loses_nothing_that_has_arrived(connect: Connect
         assert recorder.ws.close_code == 1000
 
 
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize(("last", "code"), [(close(4000), 4000), (frame(15), 1006), (b"", 1006)])
+async def test_after_a_send_that_failed_the_last_word_of_the_peer_counts(
+    nursery: trio.Nursery, last: bytes, code: int, closes: bool
+) -> None:
+    """The peer has stopped reading only: its close frame may still come, whether we receive or close."""
+    gone, sent, ended = trio.Event(), trio.Event(), trio.Event()
+
+    async def talk(ws: WebSocket) -> None:
+        await gone.wait()
+        with pytest.raises(websocket.ConnectionClosed) as caught:
+            await ws.send("x")
+        assert (caught.value.code, ws.close_code) == (1006, 1006)
+        await sent.wait()
+        if closes:
+            await ws.aclose()
+        else:
+            with pytest.raises(websocket.ConnectionClosed) as caught:
+                await ws.receive()
+            assert caught.value.code == code
+        assert ws.close_code == code
+        ended.set()
+
+    to_server, from_client = trio.testing.memory_stream_one_way_pair()
+    to_client, from_server = trio.testing.memory_stream_one_way_pair()
+    nursery.start_soon(
+        server_of(talk, limits=Limits(linger_timeout=0.1)).serve_stream, trio.StapledStream(to_client, from_client)
+    )
+    await shake(Client(trio.StapledStream(to_server, from_server)))
+    await from_server.aclose()
+    gone.set()
+    if last:
+        await to_server.send_all(last)  # and the stream stays open
+    else:
+        await to_server.aclose()
+    sent.set()
+    with trio.fail_after(5):
+        await ended.wait()
+
+
 async def test_every_kind_of_bytes_can_be_sent(connect: Connect) -> None:
     async def talk(ws: WebSocket) -> None:
         await ws.send(bytearray(b"abc"))

@@ -221,6 +221,23 @@ async def test_a_violation_gives_no_further_time_to_a_peer_that_was_told_to_clos
     busy.go.set()
 
 
+async def test_a_violation_after_the_close_of_a_shutdown_raises_also_when_nobody_had_received_it_in_time(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    busy = Busy()
+    server = server_of(busy, close_timeout=10)
+    peer = await shake(await connect_memory(server))
+    await busy.opened.wait()
+    nursery.start_soon(server.shutdown, 60)
+    assert await peer.close_code() == 1001
+    await trio.sleep(5)
+    await peer.send(text("first") + frame(15))
+    assert await peer.ended()
+    busy.go.set()
+    await busy.recorder.ended.wait()
+    assert (busy.recorder.messages, busy.recorder.code) == (["first"], 1001)
+
+
 async def test_the_close_that_came_first_counts(
     connect_memory: Connect, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:

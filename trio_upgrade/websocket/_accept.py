@@ -1,6 +1,6 @@
 """From an upgrade request to a WebSocket, and to its end.
 
-All that a WebSocket needs of the server that runs it is looked up here.
+What a WebSocket needs of the serving that it belongs to is looked up here: the nursery and the keepalive.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from types import EllipsisType, TracebackType
-from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from weakref import WeakKeyDictionary
 
 import trio
@@ -20,8 +20,8 @@ from .._serving_state import ServingState
 from .._settings import UpgradeHandler
 from .._upgraded_stream import UpgradedStream, take_over
 from ._channel import WebSocket
-from ._connection import Connection
-from ._handshake import Agreement, negotiate
+from ._endpoint import Endpoint
+from ._handshake import negotiate
 from ._keepalive import Keepalive
 from ._options import Compression, Options
 from ._origin import Origins
@@ -49,7 +49,7 @@ class Arguments(TypedDict, total=False):
     close_timeout: float
 
 
-class Accepting(Generic[T]):
+class Accepting:
     """What `accept` returns: the handshake, the WebSocket, and its end."""
 
     __slots__ = ("_attendant", "_keepalive", "_options", "_request", "_stream", "_websocket")
@@ -59,22 +59,20 @@ class Accepting(Generic[T]):
         self._stream = stream
         self._options = options
 
-    async def __aenter__(self) -> WebSocket[T]:
+    async def __aenter__(self) -> WebSocket[Any]:
         request = self._request
-        options: Options = self._options
-        agreement: Agreement = negotiate(request, options)
+        options = self._options
+        agreement = negotiate(request, options)
         await request.accept("websocket", [*agreement.headers, *options.headers])
         if isinstance(self._stream, UpgradedStream):
             self._stream = take_over(self._stream)
         serving = serving_of(request)
         nursery = serving.nursery
         assert nursery is not None
-        connection: Connection[T] = Connection(
-            request, self._stream, nursery, options, agreement.deflate, serving.counters
-        )
-        self._websocket: WebSocket[T] = WebSocket(connection, agreement.subprotocol)
-        self._attendant: Attendant = Attendant(connection, nursery)
-        self._keepalive: Keepalive = keepalive_of(serving, nursery)
+        endpoint: Endpoint[Any] = Endpoint(request, self._stream, nursery, options, agreement.deflate)
+        self._websocket: WebSocket[Any] = WebSocket(endpoint, agreement.subprotocol)
+        self._attendant = Attendant(endpoint, nursery)
+        self._keepalive = keepalive_of(serving, nursery)
         self._keepalive.add(self._attendant)
         return self._websocket
 
@@ -289,8 +287,7 @@ def handler(
             raise TypeError(f"handler takes an async function, not {func!r}")
 
         async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
-            accepting: Accepting[Any] = Accepting(request, stream, options)
-            async with accepting as ws:
+            async with Accepting(request, stream, options) as ws:
                 await func(ws)
 
         return on_upgrade

@@ -7,6 +7,7 @@ from typing import Any
 
 from websockets.frames import CloseCode
 
+from .._request import serving_of
 from ._channel import WebSocket
 from ._frames import encode_message
 
@@ -30,16 +31,15 @@ def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes | byte
       ValueError: the message is a str with a lone surrogate, which UTF-8 cannot have.
     """
     frame = encode_message(message)
-    counters = None
+    endpoint = None
     for websocket in connections:
-        connection = websocket._connection
-        counters = connection.counters
-        if not connection.closing.state.may_send:
+        endpoint = websocket._endpoint
+        if not endpoint.closing.state.may_send:
             continue
-        if connection.send_buffer.is_full:
-            counters.slow_readers += 1
-            connection.start_close(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
+        if endpoint.send_buffer.is_full:
+            serving_of(endpoint.request).counters.slow_readers += 1
+            endpoint.close_for_server(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
         else:
-            connection.send_buffer.put(frame)
-    if counters is not None:
-        counters.broadcasts += 1
+            endpoint.send_buffer.put(frame)
+    if endpoint is not None:
+        serving_of(endpoint.request).counters.broadcasts += 1

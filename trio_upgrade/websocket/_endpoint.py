@@ -1,4 +1,4 @@
-"""The connection of one WebSocket: what arrives, what is sent, and how it is closed.
+"""Our end of one WebSocket: what arrives, what is sent, and how it is closed.
 
 `WebSocket` is what the handler sees of it; the `Attendant` works on it while the handler does something else. Both read
 it, but never at once.
@@ -16,18 +16,17 @@ from trio.lowlevel import checkpoint
 from websockets.frames import Close, CloseCode, Opcode
 
 from .._request import Request, transport_of
-from .._statistics import Counters
 from .._transport import close_at_once
 from ._close_codes import encode_close
 from ._closing import Closing, Event
 from ._deflate import Deflate
-from ._exceptions import Violation
+from ._errors import Violation
 from ._frames import FIN, encode_frame
 from ._options import Options
 from ._receive_buffer import ReceiveBuffer
 from ._send_buffer import BROKEN, SendBuffer
 
-__all__ = ["AWAY", "RECEIVED", "RECEIVES", "Connection"]
+__all__ = ["AWAY", "RECEIVED", "RECEIVES", "Endpoint"]
 
 T = TypeVar("T", str, bytes, str | bytes)
 
@@ -47,8 +46,8 @@ class Handler(Enum):
 RECEIVES, RECEIVED, AWAY = Handler
 
 
-class Connection(Generic[T]):
-    """The connection of one WebSocket.
+class Endpoint(Generic[T]):
+    """Our end of one WebSocket.
 
     Args:
       request: the request of the handshake.
@@ -56,7 +55,6 @@ class Connection(Generic[T]):
       nursery: runs the task that sends what the transport does not take at once.
       options: those of the WebSocket.
       deflate: compresses messages, if that was negotiated.
-      counters: where `broadcast` counts.
 
     Attributes:
       closing: how far it is on its way to the end.
@@ -72,7 +70,6 @@ class Connection(Generic[T]):
         "change",
         "close_by",
         "closing",
-        "counters",
         "deflate",
         "handler",
         "is_reading_ahead",
@@ -91,12 +88,10 @@ class Connection(Generic[T]):
         nursery: trio.Nursery,
         options: Options,
         deflate: Deflate | None,
-        counters: Counters,
     ) -> None:
         self.request = request
         self.stream = stream
         self.deflate = deflate
-        self.counters = counters
         self.closing = Closing()
         self.send_buffer = SendBuffer(stream, nursery, options.send_buffer)
         self.receive_buffer: ReceiveBuffer[T] = ReceiveBuffer(options, deflate, self.send_buffer)
@@ -138,10 +133,10 @@ class Connection(Generic[T]):
         try:
             message = self.receive_buffer.take()
         except Violation as exc:
-            self.mark_violation(exc)
+            self.fail(exc)
             message = None
         if isinstance(message, Close):
-            self._mark(Event.PEER_CLOSES, message)
+            self._apply(Event.PEER_CLOSES, message)
             message = None
         if message is None and not self.closing.state.may_receive:
             raise self.closing.receive_error(transport_of(self.request))
@@ -170,42 +165,43 @@ class Connection(Generic[T]):
         try:
             close = parse()
         except Violation as exc:
-            self.mark_violation(exc)
+            self.fail(exc)
         else:
             if close is not None:
-                self._mark(Event.PEER_CLOSES, close)
+                self._apply(Event.PEER_CLOSES, close)
 
     # ---- what is sent
 
     def check_sendable(self) -> None:
         """Raise what `WebSocket.send` raises, unless a message may be sent."""
         if self.send_buffer.state is BROKEN:
-            self._mark(Event.SENDING_FAILS, Close(CloseCode.ABNORMAL_CLOSURE, "the connection broke"))
+            self._apply(Event.SENDING_FAILS, Close(CloseCode.ABNORMAL_CLOSURE, "the connection broke"))
         if not self.closing.state.may_send:
             raise self.closing.send_error(transport_of(self.request))
 
     # ---- closing
 
-    def start_close(self, code: int, reason: str) -> None:
-        """Close for the server, unless that has begun. The peer has `close_timeout` seconds to answer."""
+    def close_for_server(self, code: int, reason: str) -> None:
+        """Send a close frame for the server, if the WebSocket is open. The peer must answer within `close_timeout`."""
         if self.closing.state.may_send:
             self.close_by = trio.current_time() + self.options.close_timeout
-            self._mark(Event.SERVER_CLOSES, Close(code, reason))
+            self._apply(Event.SERVER_CLOSES, Close(code, reason))
 
-    def mark_handler_closes(self, code: int, reason: str) -> None:
-        """Close for the handler: send a close frame, unless one was sent."""
-        self._mark(Event.HANDLER_CLOSES, Close(code, reason))
+    def close_for_handler(self, code: int, reason: str) -> None:
+        """Send a close frame for the handler, if the WebSocket is open."""
+        self._apply(Event.HANDLER_CLOSES, Close(code, reason))
 
-    def mark_violation(self, violation: Violation) -> None:
-        """The peer broke the protocol: say so, and take nothing more (RFC 6455 section 7.1.7)."""
-        self._mark(Event.PEER_VIOLATES, Close(violation.code, violation.reason[:120]))  # a close frame has room for 123
+    def fail(self, violation: Violation) -> None:
+        """Fail the connection, since the peer broke the protocol: say so, and take nothing more (section 7.1.7)."""
+        reason = violation.reason[:120]  # a close frame has room for 123 bytes
+        self._apply(Event.PEER_VIOLATES, Close(violation.code, reason))
 
     def mark_lost(self, why: str) -> None:
-        """Nothing more will arrive."""
-        self._mark(Event.CONNECTION_ENDS, Close(CloseCode.ABNORMAL_CLOSURE, why))
+        """Take note that nothing more will arrive."""
+        self._apply(Event.CONNECTION_ENDS, Close(CloseCode.ABNORMAL_CLOSURE, why))
 
-    def _mark(self, event: Event, close: Close) -> None:
-        """Take note of an event, and do what follows from it at once."""
+    def _apply(self, event: Event, close: Close) -> None:
+        """Take note of an event, and do what follows from it."""
         closing = self.closing
         if closing.mark(event, close):
             payload = b"" if close.code == CloseCode.NO_STATUS_RCVD else encode_close(close.code, close.reason)
@@ -247,11 +243,10 @@ class Connection(Generic[T]):
             self._disconnected.set()
 
     async def wait_disconnected(self) -> None:
-        """Wait until the connection below is closed. Cancelled, it closes it at once."""
+        """Wait until another task has closed the connection below. If it is cancelled, it closes that at once."""
+        assert self._disconnected is not None
         try:
-            await checkpoint()
-            if self._disconnected is not None:
-                await self._disconnected.wait()
+            await self._disconnected.wait()
         except trio.Cancelled:
             await self.disconnect(at_once=True)
             raise
