@@ -4,16 +4,19 @@ An ordinary request gets a `Response` from a handler. An upgrade request that is
 the upgrade handler, with a `trio.abc.Stream` that cannot lose a byte.
 """
 
-from ._connection import RequestHandler, ShouldUpgrade, UpgradeHandler
+from ._body import Body
 from ._exceptions import BodyTooLarge, ProtocolError
+from ._handlers import RequestHandler, ShouldUpgrade, UpgradeHandler
 from ._headers import Headers
 from ._limits import Limits
-from ._request import Body, Request
+from ._raw_transport import RawTransport
+from ._request import Request
 from ._response import Response
-from ._run import run
 from ._server import Server
 from ._statistics import Statistics
+from ._upgraded_stream import UpgradedStream
 from ._version import __version__
+from .program import run
 
 __all__ = [
     "Body",
@@ -21,6 +24,7 @@ __all__ = [
     "Headers",
     "Limits",
     "ProtocolError",
+    "RawTransport",
     "Request",
     "RequestHandler",
     "Response",
@@ -28,6 +32,7 @@ __all__ = [
     "ShouldUpgrade",
     "Statistics",
     "UpgradeHandler",
+    "UpgradedStream",
     "__version__",
     "run",
 ]

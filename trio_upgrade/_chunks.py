@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ._exceptions import ProtocolError
+from ._exceptions import Malformed
 from ._headers import TOKEN
 
 __all__ = ["LONGEST", "Chunks"]
@@ -45,16 +45,16 @@ class Chunks:
         end = buffer.find(b"\n", 0, self._max_size) + 1
         if not end:
             if len(buffer) >= self._max_size:
-                raise ProtocolError("a chunk's line is too long")
+                raise Malformed("a chunk's line is too long")
             return 0
         match = CHUNK_LINE.fullmatch(buffer, 0, end)
         if match is None:
-            raise ProtocolError("a chunk's size or extension is malformed")
+            raise Malformed("a chunk's size or extension is malformed")
         size = int(match[1], 16)
         if size > LONGEST:
-            raise ProtocolError("a chunk's size is larger than any body")
+            raise Malformed("a chunk's size is larger than any body")
         if size:
-            self._size_left = size + 2  # the CRLF behind the data is the parser's to check
+            self._size_left = size + 2  # the parser checks the CRLF after the data
         else:
             self.trailers = True
         return end
@@ -66,7 +66,7 @@ class Chunks:
         if end > 3:
             return end
         if len(buffer) >= self._max_size:
-            raise ProtocolError("the trailer section is too long", status=431)
+            raise Malformed("the trailer section is too long", 431)
         if buffer.count(b"\n") != buffer.count(b"\r\n"):
-            raise ProtocolError("a line of the trailer section does not end with CRLF")
+            raise Malformed("a line of the trailer section does not end with CRLF")
         return 0

@@ -1,33 +1,37 @@
-"""The errors of this package, and whose failure an exception was."""
+"""The errors of this package, whose failure an exception was, and what is logged of our own mistakes."""
 
 from __future__ import annotations
 
+import logging
+
 import trio
 
-__all__ = ["BodyTooLarge", "ConnectionBroken", "ProtocolError", "flatten"]
+__all__ = ["BodyTooLarge", "ConnectionBroken", "Malformed", "ProtocolError", "flatten", "is_failure_of", "log_bug"]
+
+logger = logging.getLogger("trio_upgrade")
 
 
 class ConnectionBroken(trio.BrokenResourceError):
     """The transport of one connection failed: its peer reset it, vanished or stopped reading.
 
-    `transport` is the one that failed, so that a handler's own broken database is never taken
-    for its vanished peer.
+    It knows which transport failed, so that a handler's own broken database is never taken for its
+    vanished peer; see `is_failure_of`.
     """
 
     def __init__(self, message: str, transport: object) -> None:
         super().__init__(message)
-        self.transport = transport
+        self._transport = transport
 
 
 class ProtocolError(ConnectionBroken):
     """The peer broke HTTP: a malformed head or body, or one that was cut off or came too late.
 
-    A `trio.BrokenResourceError`: nothing more can be read from that connection.
+    It is a `trio.BrokenResourceError`: nothing more can be read from that connection.
 
     Attributes:
-      status: the response status that tells the client, if one can still be sent:
+      status: an int, the status of the response that tells the client, if one can still be sent:
         400, 408, 413, 414, 431, 501 or 505.
-      headers: fields of that response, as pairs of str.
+      headers: the fields of that response, as pairs of str.
     """
 
     headers: tuple[tuple[str, str], ...] = ()
@@ -40,11 +44,25 @@ class ProtocolError(ConnectionBroken):
 class BodyTooLarge(ProtocolError):
     """A request's body is longer than its reader, or `Limits.max_body_size`, allows.
 
-    Left unhandled by a request handler, it is answered with 413 (Content Too Large).
+    If a request handler does not catch it, the client gets a 413 (Content Too Large).
     """
 
     def __init__(self, message: str, transport: object = None) -> None:
         super().__init__(message, transport, status=413)
+
+
+class Malformed(Exception):
+    """Bytes that are not HTTP/1.1, for a parser, which knows no connection.
+
+    Whoever has called the parser raises a `ProtocolError` of the connection instead.
+
+    Attributes:
+      status: the status of the response that tells the client.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def flatten(exc: BaseException) -> list[BaseException]:
@@ -52,3 +70,13 @@ def flatten(exc: BaseException) -> list[BaseException]:
     if not isinstance(exc, BaseExceptionGroup):
         return [exc]
     return [leaf for member in exc.exceptions for leaf in flatten(member)]
+
+
+def is_failure_of(transport: object, exc: BaseException, kind: type[ConnectionBroken] = ConnectionBroken) -> bool:
+    """Whether every exception in `exc` is a failure of this kind, of this transport."""
+    return all(isinstance(leaf, kind) and leaf._transport is transport for leaf in flatten(exc))
+
+
+def log_bug(message: str, *args: object) -> None:
+    """Log the exception that is being handled: only a mistake in this package can have raised it."""
+    logger.exception(message + "; please report this", *args)

@@ -1,10 +1,10 @@
-"""The head of a request, and the section of fields behind a chunked body: what may stand there.
+"""The head of a request, and the trailer section of a chunked body: which bytes are valid there.
 
-A head without a body, which nearly every head is, takes one pass of a strict regular expression.
-h11 reads all others, and says what is wrong with those that are malformed; where it is forgiving,
-they are refused here. What the expression takes, h11 takes too, and to the same effect.
+Nearly every request has no body. Its head takes one pass of a strict regular expression, which takes
+nothing that h11 would refuse, or read in another way. h11 reads all other heads, and finds the error
+in a malformed one. Some heads that h11 accepts are refused here.
 
-It sees whole sections only, and knows nothing of connections.
+This module sees whole sections only, and knows nothing of connections.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import NamedTuple
 import h11
 
 from ._chunks import LONGEST
-from ._exceptions import ProtocolError
-from ._headers import TOKEN, Headers
+from ._exceptions import Malformed
+from ._headers import TOKEN, Headers, headers_of, join_fields
 
 __all__ = ["Head", "check_trailers", "parse", "read_any", "read_head", "read_plain"]
 
@@ -53,7 +53,8 @@ class Head(NamedTuple):
       headers: its fields.
       length: of the body, where that is not chunked.
       chunked: the body is.
-      parser: h11's, which has read the head and goes on with the body; None where there is none.
+      expects_continue: the client waits for a 100 (Continue) before it sends the body.
+      parser: h11's, which has read the head and goes on with the body; None if there is no body.
     """
 
     method: bytes
@@ -62,6 +63,7 @@ class Head(NamedTuple):
     headers: Headers
     length: int = 0
     chunked: bool = False
+    expects_continue: bool = False
     parser: h11.Connection | None = None
 
 
@@ -69,7 +71,7 @@ def read_head(data: bytes, max_fields: int) -> Head:
     """Read a head, from the request line to the empty line.
 
     Raises:
-      ProtocolError: it is malformed, not one of HTTP/1.0 or 1.1, or has over `max_fields` fields.
+      Malformed: it is malformed, not one of HTTP/1.0 or 1.1, or has over `max_fields` fields.
     """
     return read_plain(data, max_fields) or read_any(data, max_fields)
 
@@ -80,7 +82,7 @@ def read_plain(data: bytes, max_fields: int) -> Head | None:
     if match is None:
         return None
     method, target, version, section = match.groups()
-    headers = Headers(section)
+    headers = headers_of(section)
     hosts = headers.get_list("host")
     if len(hosts) != 1 and (hosts or version == b"1.1"):
         return None
@@ -101,19 +103,22 @@ def read_any(data: bytes, max_fields: int) -> Head:
     parser.receive_data(data)
     try:
         request = parse(parser)
-    except ProtocolError as exc:
+    except Malformed as exc:
         if exc.status == 501 and not _ends_chunked(data):
             exc.status = 400
         raise
     assert isinstance(request, h11.Request)
     if request.http_version not in (b"1.0", b"1.1"):
-        raise ProtocolError("only HTTP/1.0 and HTTP/1.1 are spoken here", status=505)
+        raise Malformed("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
     _check_target(request)
-    headers = Headers.of(request.headers.raw_items())
+    headers = headers_of(join_fields(request.headers.raw_items()))
     if not all(map(_is_authority, headers.get_list("host"))):
-        raise ProtocolError("the Host field is malformed")
+        raise Malformed("the Host field is malformed")
     length, chunked = _framing(request, data)
-    return Head(request.method, request.target, request.http_version, headers, length, chunked, parser)
+    expects_continue = parser.they_are_waiting_for_100_continue
+    return Head(
+        request.method, request.target, request.http_version, headers, length, chunked, expects_continue, parser
+    )
 
 
 def _is_authority(value: str) -> bool:
@@ -138,7 +143,7 @@ def _check_target(request: h11.Request) -> None:
     else:
         fine = TARGET.fullmatch(target) is not None or (method == b"OPTIONS" and target == b"*")
     if not fine:
-        raise ProtocolError("the request target is malformed")
+        raise Malformed("the request target is malformed")
 
 
 def _framing(request: h11.Request, data: bytes) -> tuple[int, bool]:
@@ -147,14 +152,14 @@ def _framing(request: h11.Request, data: bytes) -> tuple[int, bool]:
     chunked = b"transfer-encoding" in fields
     length = fields.get(b"content-length")
     if length is not None and (data.lower().count(b"\r\ncontent-length:") > 1 or LISTED_LENGTH.search(data)):
-        raise ProtocolError("Content-Length is given more than once")
+        raise Malformed("Content-Length is given more than once")
     if length is not None and int(length) > LONGEST:
-        raise ProtocolError("Content-Length is larger than any body")
+        raise Malformed("Content-Length is larger than any body")
     if chunked and (length is not None or request.http_version == b"1.0"):
         # RFC 9112 section 6.1: both ought to be handled as an error
-        raise ProtocolError("Transfer-Encoding with Content-Length, or in HTTP/1.0")
+        raise Malformed("Transfer-Encoding with Content-Length, or in HTTP/1.0")
     if request.method == b"CONNECT" and (chunked or length is not None):
-        raise ProtocolError("a CONNECT request has no body")
+        raise Malformed("a CONNECT request has no body")
     return int(length or 0), chunked
 
 
@@ -168,38 +173,38 @@ def _ends_chunked(data: bytes) -> bool:
 
 
 def check_trailers(section: bytes, max_fields: int) -> None:
-    """Check what stands behind the last chunk, up to the empty line.
+    """Check what follows the last chunk, up to and with the empty line.
 
     Raises:
-      ProtocolError: it is malformed, has over `max_fields` fields, or one that belongs into the head.
+      Malformed: it is malformed, has over `max_fields` fields, or one that belongs in the head.
     """
     section = b"\r\n" + section
     _check_section(section, "the trailer section", max_fields)
     if NO_TRAILER.search(section):
-        raise ProtocolError("the trailer section has a field that belongs into the head")
+        raise Malformed("the trailer section has a field that belongs in the head")
 
 
 def _check_section(section: bytes, what: str, max_fields: int) -> None:
-    """What h11 forgives in fields that have a line in front of them and an empty one behind."""
+    """Refuse what h11 accepts in a section of fields, with the line before it and the empty line after it."""
     lines = section.count(b"\r\n")
     if lines != section.count(b"\r") or lines != section.count(b"\n"):
-        raise ProtocolError(f"{what} has a bare CR or LF")
+        raise Malformed(f"{what} has a bare CR or LF")
     if CONTROL.search(section):
-        raise ProtocolError(f"{what} has a control character")
+        raise Malformed(f"{what} has a control character")
     if b"\r\n " in section or b"\r\n\t" in section:
-        raise ProtocolError(f"{what} has a folded line")  # RFC 9112 section 5.2
+        raise Malformed(f"{what} has a folded line")  # RFC 9112 section 5.2
     if lines - 2 > max_fields:
-        raise ProtocolError(f"{what} has more than {max_fields} fields", status=431)
+        raise Malformed(f"{what} has more than {max_fields} fields", 431)
 
 
 def parse(parser: h11.Connection) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
     """The next event of a parser.
 
     Raises:
-      ProtocolError: what it has been given is malformed.
+      Malformed: what it has been given is malformed.
     """
     try:
         return parser.next_event()
     except h11.RemoteProtocolError as exc:
-        # h11 quotes the offending bytes behind a colon; they are not for logs
-        raise ProtocolError(str(exc).partition(":")[0], status=exc.error_status_hint) from None
+        # After a colon, h11 quotes the malformed bytes. They must not get into logs.
+        raise Malformed(str(exc).partition(":")[0], exc.error_status_hint) from None

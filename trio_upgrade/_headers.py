@@ -1,12 +1,12 @@
-"""The fields of a message: reading a request's, checking those of a response."""
+"""The fields of a message: those of a request that was read, and those that a handler gives."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Self, TypeAlias
+from collections.abc import Container, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
-__all__ = ["TOKEN", "FieldsArgument", "Headers", "encode_fields", "protocols", "tokens"]
+__all__ = ["TOKEN", "FieldsArgument", "Headers", "encode_fields", "headers_of", "join_fields", "protocols", "tokens"]
 
 FieldsArgument: TypeAlias = (
     Mapping[str, str]
@@ -23,33 +23,32 @@ VALUE = re.compile(rb"(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7
 
 
 class Headers(Mapping[str, str]):
-    """The fields of a request's head, by name in any case.
+    """The fields of a message, by name in any case. It cannot be changed.
 
     `headers[name]` joins the values of several fields of that name with ", " (RFC 9110 section
-    5.3). Names and values are str, decoded as latin-1, which loses nothing. Iterating gives each
-    name once, in lower case.
+    5.3); `get_list` gives them one by one, as `Set-Cookie` needs it. Names and values are str,
+    decoded as latin-1, which loses nothing. Iterating gives each name once, in lower case.
 
     Args:
-      section: the lines of the fields, each with CRLF behind it, and CRLF in front of the first.
+      fields: pairs of a name and a value, str or bytes, or a mapping. By default there are none.
+
+    Raises:
+      TypeError: a name or a value is neither str nor bytes.
+      ValueError: a name is not a token, or a value has a character that no field may have.
     """
 
     # The bytes, and no index: a handler looks up few names, and connections that live long keep them.
     __slots__ = ("_index", "_section")
 
-    def __init__(self, section: bytes) -> None:
-        self._section = section
+    def __init__(self, fields: FieldsArgument = ()) -> None:
+        self._section = join_fields(encode_fields(fields))
         self._index: dict[str, list[str]] | None = None  # made when somebody wants all of them
-
-    @classmethod
-    def of(cls, fields: Iterable[tuple[bytes, bytes]]) -> Self:
-        """Fields that were parsed already."""
-        return cls(b"\r\n" + b"".join(b"%b: %b\r\n" % field for field in fields))
 
     @property
     def raw(self) -> tuple[tuple[bytes, bytes], ...]:
         """The fields as they came, as pairs of bytes, in their order and spelling.
 
-        Only the Host that an absolute target tells stands first.
+        If the target of a request is absolute, its host comes first, in place of the Host field.
         """
         lines = (line.partition(b":") for line in self._section.splitlines()[1:])
         return tuple((name, value.strip(b" \t")) for name, _, value in lines)
@@ -94,6 +93,23 @@ class Headers(Mapping[str, str]):
         return values
 
 
+def headers_of(section: bytes) -> Headers:
+    """Fields that were checked already.
+
+    Args:
+      section: their lines, each with CRLF after it, and CRLF before the first.
+    """
+    headers = Headers.__new__(Headers)
+    headers._section = section
+    headers._index = None
+    return headers
+
+
+def join_fields(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The section that `headers_of` takes."""
+    return b"\r\n" + b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
 def tokens(value: str) -> list[str]:
     """The members of a comma-separated list (RFC 9110 section 5.6.1), as they are written."""
     return [member for part in value.split(",") if (member := part.strip(" \t"))]
@@ -104,27 +120,34 @@ def protocols(value: str) -> list[str]:
     return [member for member in tokens(value) if PROTOCOL.fullmatch(member)]
 
 
-def encode_fields(fields: FieldsArgument) -> list[tuple[bytes, bytes]]:
-    """Check the fields of a message that we send.
+def encode_fields(fields: FieldsArgument, forbidden: Container[bytes] = ()) -> list[tuple[bytes, bytes]]:
+    """Check fields, and encode their names and values.
+
+    Args:
+      forbidden: names in lower case that a handler cannot give, since the server sets them.
 
     Raises:
       TypeError: a name or a value is neither str nor bytes.
-      ValueError: a name is not a token; a value holds CR, LF, NUL or another control character,
-        or a character outside latin-1, or begins or ends with white space; or the field frames
-        the message, which is done here.
+      ValueError: a name is not a token, or forbidden; or a value holds CR, LF, NUL or another control
+        character, or a character outside latin-1, or begins or ends with white space.
     """
-    pairs: Iterable[tuple[str | bytes, str | bytes]] = fields.items() if isinstance(fields, Mapping) else fields
     encoded = []
-    for name, value in pairs:
+    for name, value in _pairs(fields):
         raw_name, raw_value = _encode(name, "the name of a field"), _encode(value, f"the value of {name!r}")
         if not NAME.fullmatch(raw_name):
             raise ValueError(f"not a field name: {name!r}")
         if not VALUE.fullmatch(raw_value):
             raise ValueError(f"the value of {name!r} has a character that no field may have, or space around it")
-        if raw_name.lower() == b"transfer-encoding":
-            raise ValueError("Transfer-Encoding is chosen by the server, not by a handler")
+        if raw_name.lower() in forbidden:
+            raise ValueError(f"{raw_name.decode()} is set by the server, not by a handler")
         encoded.append((raw_name, raw_value))
     return encoded
+
+
+def _pairs(fields: FieldsArgument) -> Iterable[tuple[str | bytes, str | bytes]]:
+    if isinstance(fields, Headers):
+        return fields.raw  # which keeps several fields of one name apart
+    return fields.items() if isinstance(fields, Mapping) else fields
 
 
 def _encode(text: object, what: str) -> bytes:

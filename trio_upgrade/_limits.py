@@ -10,16 +10,16 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Bounds on time (seconds) and size (bytes on the wire). None switches one off where it says so.
+    """Bounds on time (seconds) and size (bytes on the wire). None switches a bound off where it may be None.
 
     Bytes that trickle in do not extend a timeout.
 
     Attributes:
-      header_timeout: for a request's head. Counts from the accept (over TLS, from the end of the
-        handshake) for the first request of a connection, from its first byte for a later one.
-        Then 408, or a silent close where not a byte came. May be None.
-      request_timeout: from the end of the head until the body has arrived. Then 408, where a
-        response can still be sent. May be None.
+      header_timeout: for a request's head. It counts from the accept (over TLS, from the end of
+        the handshake) for the first request of a connection, and from the first byte for a later
+        one. Then the client gets a 408, or a silent close if it has not sent a byte. May be None.
+      request_timeout: for a request's body: how long the server waits for it in all. Then the
+        client gets a 408, if a response can still be sent. May be None.
       keep_alive_timeout: for the first byte of a connection's next request. Then the connection
         is closed silently. May be None.
       send_timeout: for a peer to take at least one more byte of a response. May be None.
@@ -27,18 +27,19 @@ class Limits:
       linger_timeout: for the peer to close, once we have sent our last byte and half-closed. What
         it still sends in this time is read and discarded, since closing on unread data makes TCP
         reset the connection and destroy what was sent (RFC 9112 section 9.6).
-      max_header_size: of a request's head, of one chunk's line, and of a trailer section. Then 431
-        for a head or trailer, 414 where the request line alone is too long, 400 for a chunk's line.
-      max_headers: how many fields a head or a trailer section may have. Then 431.
-      max_body_size: of a request's body, with the overhead of its chunks. Then 413. May be None;
-        `Body.read` has a limit of its own.
-      max_connections: how many may be open at once. One more is answered with 503 and closed. May
-        be None.
+      max_header_size: of a request's head, of one chunk's line, and of a trailer section. A larger
+        head or trailer section gets a 431, a request line that is too long by itself a 414, a
+        chunk's line a 400.
+      max_headers: how many fields a head or a trailer section may have. More get a 431.
+      max_body_size: of a request's body, with the overhead of its chunks. A larger one gets a 413.
+        May be None; `Body.read` has a limit of its own.
+      max_connections: how many may be open at once. One more gets a 503 and is closed. May be None.
       max_drain: how much of a body that the handler did not read is read and thrown away so that
-        the connection can be kept. A longer rest closes the connection.
+        the connection can be kept. If more is left, the connection is closed.
 
     Raises:
-      ValueError: for a limit that is negative, zero where that makes no sense, or not a number.
+      TypeError: a limit is not a number.
+      ValueError: a limit is negative, or zero where that makes no sense.
     """
 
     header_timeout: float | None = 60
@@ -66,7 +67,7 @@ class Limits:
         if value is None and name != "linger_timeout":
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{name} must be a number of seconds, not {value!r}")
+            raise TypeError(f"{name} must be a number of seconds, not {value!r}")
         least_ok = value >= 0 if name == "linger_timeout" else value > 0
         if not least_ok or math.isinf(value) or math.isnan(value):
             raise ValueError(f"{name} must be a positive, finite number of seconds, not {value!r}")
@@ -76,6 +77,6 @@ class Limits:
         if value is None and name in {"max_body_size", "max_connections"}:
             return
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{name} must be a whole number, not {value!r}")
+            raise TypeError(f"{name} must be a whole number, not {value!r}")
         if value < (0 if name in {"max_body_size", "max_drain"} else 1):
             raise ValueError(f"{name} is too small: {value!r}")

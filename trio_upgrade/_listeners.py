@@ -16,7 +16,7 @@ from trio.lowlevel import checkpoint
 
 from ._socket_transport import SocketTransport, has_options, set_options
 
-__all__ = ["Take", "accept_from", "close_now", "open_tcp_listeners", "open_unix_listener"]
+__all__ = ["Take", "accept_from", "open_tcp_listeners", "open_unix_listener"]
 
 Take: TypeAlias = Callable[[trio.abc.Stream], None]
 
@@ -145,12 +145,6 @@ class _Queue:
                 self._take(SocketTransport(connection, address))
         except BlockingIOError:
             self._was_empty = True
-
-
-async def close_now(listener: trio.abc.AsyncResource) -> None:
-    """Close a listener without waiting, and without a Cancelled that would hide what ends us."""
-    with trio.CancelScope(shield=True):
-        await trio.aclose_forcefully(listener)
 
 
 def _has_queued(listener: trio.abc.Listener[Any]) -> bool:

@@ -37,8 +37,10 @@ class TrustedProxies:
 
     def __init__(self, networks: Iterable[str]) -> None:
         if isinstance(networks, str):
-            raise ValueError("trusted_proxies takes a list of networks, not one string")
+            raise TypeError("trusted_proxies takes a list of networks, not one string")
         self.items = tuple(networks)
+        if not all(isinstance(item, str) for item in self.items):
+            raise TypeError(f"trusted_proxies takes a list of str, not {self.items!r}")
         self._unix = "unix" in self.items
         self._networks: list[Network] = [ipaddress.ip_network(item) for item in self.items if item != "unix"]
 

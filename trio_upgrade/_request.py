@@ -1,154 +1,80 @@
-"""What a handler knows of a request: its head, its body, and how to accept an upgrade."""
+"""What a handler knows of a request: its head, its body, its connection, and how to accept an upgrade."""
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-import trio
-from trio.lowlevel import checkpoint
-
+from ._body import Body, IncomingBody
 from ._head import Head
-from ._headers import FieldsArgument, Headers, encode_fields, protocols
-from ._http11 import Http11
+from ._headers import FieldsArgument, Headers, encode_fields, headers_of, join_fields, protocols
 from ._proxies import TrustedProxies, address_of
-from ._transport import RECEIVE_SIZE, Transport
-from ._upgrade import UpgradedStream
+from ._raw_transport import RawTransport
+from ._reply import Reply
+from ._shared import Shared
+from ._transport import Transport
 
 if TYPE_CHECKING:
     from ._server import Server
 
-__all__ = ["Body", "Request"]
+__all__ = ["Request", "attach", "connection_options", "shared_of", "transport_of"]
 
-
-class Body(trio.abc.ReceiveStream):
-    """The body of a request, without its framing.
-
-    Reading sends the 100 (Continue) first if the client waits for one. Reading may go on while the
-    response is sent. What a handler leaves unread is discarded.
-    """
-
-    __slots__ = ("_closed", "_http")
-
-    def __init__(self, http: Http11) -> None:
-        self._http = http
-        self._closed = False
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive the next part of the body, at most `max_bytes` long.
-
-        Returns:
-          b"" at the end, and at every call after that.
-
-        Raises:
-          ProtocolError: the body is malformed, was cut off, or did not arrive within
-            `Limits.request_timeout`; so does every later call.
-          BodyTooLarge: it is longer than `Limits.max_body_size`.
-          trio.ClosedResourceError: it was closed, its request was answered, or it was discarded
-            because the upgraded stream was read.
-          trio.BusyResourceError: another task reads the body or the upgraded stream.
-
-        Cancelled, it has taken no byte.
-        """
-        if max_bytes is None:
-            max_bytes = RECEIVE_SIZE
-        elif operator.index(max_bytes) < 1:
-            raise ValueError("max_bytes must be >= 1")
-        if self._closed:
-            raise trio.ClosedResourceError("this body was already closed")
-        return await self._http.receive_body(max_bytes)
-
-    async def read(self, *, limit: int = 2**20) -> bytes:
-        """Read the body to its end.
-
-        Args:
-          limit: how many bytes it may have.
-
-        Raises:
-          BodyTooLarge: it has more. Nothing of it is lost to the connection: unhandled, this is
-            answered with 413.
-          And what `receive_some` raises.
-
-        Cancelled, what it has read so far is lost.
-        """
-        if self._http.length_left > limit:
-            await checkpoint()
-            raise self._http.too_large(limit)
-        parts = []
-        size = 0
-        while part := await self.receive_some():
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise self._http.too_large(limit)
-        return b"".join(parts)
-
-    async def aclose(self) -> None:
-        """Read no more of the body. The connection discards the rest of it."""
-        self.close()
-        await checkpoint()
-
-    def close(self) -> None:
-        """Read no more of the body: so is it with every body once its request is answered."""
-        self._closed = True
+# Fields of the response that accepts: the server sets them.
+NOT_GIVEN = frozenset({b"connection", b"upgrade", b"content-length", b"transfer-encoding"})
 
 
 class Request:
     """One request, as its handler sees it.
 
     Attributes:
-      method: as received (methods are case-sensitive).
-      target: the request target as received.
+      method: a str, as received (methods are case-sensitive).
+      target: a str, the request target as received.
       http_version: "1.1" or "1.0".
-      headers: the fields, a `Headers`. The Host of a request whose target is absolute is the
-        target's, whatever the field says (RFC 9112 section 3.2.2).
-      upgrade: the protocols that an upgrade request offers, in order, as written; () for any other
-        request (RFC 9110 section 7.8).
-      peername: the peer's address as `socket.getpeername` gives it, or None where there is none.
-      client: the client's IP address as a str, seen through the trusted proxies; None where it has
-        none (a Unix socket, a stream in memory).
+      headers: the fields, a `Headers`. If the target is absolute, its host stands in place of the
+        Host field (RFC 9112 section 3.2.2).
+      upgrade: a tuple of str, the protocols that an upgrade request offers, in order, as written;
+        () for any other request (RFC 9110 section 7.8).
+      peername: the address of the peer as `socket.getpeername` gives it; None if it has no address.
+      client: a str, the client's IP address, seen through the trusted proxies; None if it has no
+        IP address (a Unix socket, a stream in memory).
       scheme: "http" or "https", seen through the trusted proxies.
-      server: the `Server` that runs the handler.
-      wants_close: the client expects the connection to be closed behind the response.
-      transport: the connection's own stream, for its socket options and the state of TLS. Reading
-        or writing it is undefined.
     """
 
     __slots__ = (
         "_body",
-        "_http",
-        "_stream",
+        "_incoming",
+        "_reply",
+        "_shared",
+        "_transport",
         "client",
         "headers",
         "http_version",
         "method",
         "peername",
         "scheme",
-        "server",
         "target",
-        "transport",
         "upgrade",
-        "wants_close",
     )
 
-    def __init__(self, head: Head, transport: Transport, proxies: TrustedProxies, server: Server) -> None:
+    def __init__(
+        self, head: Head, upgrade: tuple[str, ...], transport: Transport, proxies: TrustedProxies, shared: Shared
+    ) -> None:
         self.method = head.method.decode("ascii")
         self.target = head.target.decode("ascii")
         self.http_version = head.http_version.decode("ascii")
         self.headers = _headers(head)
-        self.upgrade, self.wants_close = _connection_options(head, self.headers)
-        self.server = server
-        self.transport = transport.stream
+        self.upgrade = upgrade
         self.peername = transport.peername
         self.client = address_of(self.peername)
-        self.scheme = "https" if isinstance(self.transport, trio.SSLStream) else "http"
+        self.scheme = "https" if transport.is_tls else "http"
         if proxies and proxies.trusts_peer(self.peername):
             self._look_through(proxies)
+        self._transport = transport
+        self._shared = shared
+        self._incoming: IncomingBody | None = None
         self._body: Body | None = None
-        self._stream: UpgradedStream | None = None
+        self._reply: Reply | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} from {self.client or self.peername or 'memory'}>"
@@ -159,11 +85,6 @@ class Request:
         self.client = client or self.client
         self.scheme = scheme or self.scheme
 
-    def _attach(self, body: Body, stream: UpgradedStream | None = None) -> None:
-        """What a handler may use, and `should_upgrade`, which sees the head only, may not."""
-        self._body = body
-        self._stream = stream
-
     @property
     def path(self) -> str:
         """The target's path, percent-decoded as UTF-8: "*" for `OPTIONS *`, "" for CONNECT."""
@@ -173,7 +94,7 @@ class Request:
 
     @property
     def query(self) -> str:
-        """What stands behind the target's "?", as received; "" if there is none."""
+        """What follows the target's "?", as received; "" if there is no "?"."""
         return self._origin_form.partition("?")[2]
 
     @property
@@ -187,14 +108,27 @@ class Request:
 
     @property
     def body(self) -> Body:
-        """The body, a `trio.abc.ReceiveStream`; empty where the request has none.
+        """The body, a `trio.abc.ReceiveStream`. If the request has no body, it is empty.
 
         Raises:
           RuntimeError: in `should_upgrade`, which decides on the head alone.
         """
         if self._body is None:
-            raise RuntimeError("should_upgrade decides on the head; the body is for the handlers")
+            if self._incoming is None:
+                raise RuntimeError("should_upgrade decides on the head; the body is for the handlers")
+            self._body = Body(self._incoming)
         return self._body
+
+    @property
+    def server(self) -> Server:
+        """The `Server` that runs the handler."""
+        server: Server = self._shared.server
+        return server
+
+    @property
+    def transport(self) -> RawTransport:
+        """The connection below HTTP, a `RawTransport`: its socket, socket options and TLS state."""
+        return RawTransport(self._transport.stream)
 
     async def accept(self, protocol: str | None = None, headers: FieldsArgument = ()) -> None:
         """Hand the connection over: send the 101 (Switching Protocols), or on CONNECT a bare 200.
@@ -203,19 +137,20 @@ class Request:
         now on the upgraded stream sends what it is given.
 
         Args:
-          protocol: one of those that the client offers, in any case; None for the first. Not for
-            CONNECT.
-          headers: fields of the response besides `Connection` and `Upgrade`.
+          protocol: one of those that the client offers, in any case; None for the first. It must
+            be None on CONNECT.
+          headers: fields of the response besides `Connection` and `Upgrade`: pairs of a name and a
+            value, str or bytes, or a mapping.
 
         Raises:
           ValueError: the client does not offer `protocol`, or a field cannot be sent.
           RuntimeError: this is not an upgrade or connect handler's request, or a response was sent.
+          trio.ClosedResourceError: the upgraded stream is closed.
           trio.BrokenResourceError: the connection broke.
 
         Cancelled, it has sent nothing and may be called again, or has broken the connection.
         """
-        stream = self._stream
-        if stream is None:
+        if self._reply is None:
             raise RuntimeError("only a request that was given to on_upgrade or on_connect can be accepted")
         if self.method == "CONNECT":
             if protocol is not None:
@@ -228,8 +163,8 @@ class Request:
                 b"Connection: Upgrade",
                 b"Upgrade: " + chosen.encode("latin-1"),
             ]
-        lines += _extra_lines(headers)
-        await stream.switch(b"\r\n".join(lines) + b"\r\n\r\n")
+        lines += [name + b": " + value for name, value in encode_fields(headers, NOT_GIVEN)]
+        await self._reply.switch(b"\r\n".join(lines) + b"\r\n\r\n")
 
     def _choose(self, protocol: str | None) -> str:
         if protocol is None:
@@ -240,18 +175,27 @@ class Request:
         raise ValueError(f"the client does not offer {protocol!r}, only {', '.join(self.upgrade)}")
 
 
-def _headers(head: Head) -> Headers:
-    """The fields as they came, but with an absolute target's own host for the Host."""
-    if head.target[0] in b"/*" or head.method == b"CONNECT":
-        return head.headers
-    authority = re.split(b"[/?]", head.target.partition(b"://")[2], maxsplit=1)[0]
-    return Headers.of([(b"Host", authority), *(field for field in head.headers.raw if field[0].lower() != b"host")])
+def attach(request: Request, incoming: IncomingBody, reply: Reply | None = None) -> None:
+    """Give a request its body, and a way to accept it: `should_upgrade`, which comes before, has neither."""
+    request._incoming = incoming
+    request._reply = reply
 
 
-def _connection_options(head: Head, headers: Headers) -> tuple[tuple[str, ...], bool]:
-    """The protocols of an upgrade request (RFC 9110 section 7.8), and whether to close behind it."""
+def shared_of(request: Request) -> Shared:
+    """What a request's connection shares with others."""
+    return request._shared
+
+
+def transport_of(request: Request) -> Transport:
+    """The transport that failures of a request's connection name."""
+    return request._transport
+
+
+def connection_options(head: Head) -> tuple[tuple[str, ...], bool]:
+    """The protocols that an upgrade request offers (RFC 9110 section 7.8), and whether the client wants a close."""
     if head.http_version == b"1.0":
         return (), True  # no keep-alive with 1.0: RFC 9112 section 9.3 leaves it to us
+    headers = head.headers
     values = headers.get_list("connection")
     if not values:
         return (), False
@@ -263,8 +207,10 @@ def _connection_options(head: Head, headers: Headers) -> tuple[tuple[str, ...], 
     return tuple(offered), "close" in options
 
 
-def _extra_lines(headers: FieldsArgument) -> Iterable[bytes]:
-    for name, value in encode_fields(headers):
-        if name.lower() in (b"connection", b"upgrade", b"content-length"):
-            raise ValueError(f"{name.decode()} cannot be given: the handshake decides it")
-        yield name + b": " + value
+def _headers(head: Head) -> Headers:
+    """The fields as they came, but with an absolute target's own host for the Host."""
+    if head.target[0] in b"/*" or head.method == b"CONNECT":
+        return head.headers
+    authority = re.split(b"[/?]", head.target.partition(b"://")[2], maxsplit=1)[0]
+    others = (field for field in head.headers.raw if field[0].lower() != b"host")
+    return headers_of(join_fields([(b"Host", authority), *others]))

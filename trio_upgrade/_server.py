@@ -1,63 +1,72 @@
-"""The server: listeners in, connections out, and how it all ends."""
+"""The server: what it is told, where it listens, and how it shuts down."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
 import trio
 
-from ._connection import Handlers, RequestHandler, ShouldUpgrade, UpgradeHandler
+from ._capacity import Capacity
+from ._error_responses import NOT_FOUND
+from ._handlers import RequestHandler, Settings, ShouldUpgrade, UpgradeHandler
 from ._limits import Limits
-from ._listeners import close_now, open_tcp_listeners, open_unix_listener
+from ._listeners import open_tcp_listeners, open_unix_listener
 from ._proxies import TrustedProxies
 from ._request import Request
 from ._response import Response
 from ._serving import Serving
+from ._shared import Shared
+from ._shutdown import Shutdown
 from ._statistics import Counters, Statistics
-from ._transport import as_transport
+from ._stream_transport import as_transport
+from ._transport import close_at_once
 
 __all__ = ["Server"]
-
-logger = logging.getLogger("trio_upgrade")
 
 
 async def not_found(request: Request) -> Response:
     """The request handler of a server that was given none."""
-    return Response(404, "Not Found\n")
+    return NOT_FOUND
 
 
 class Server:
     """An HTTP/1.1 server whose upgrade handler gets a `trio.abc.Stream`.
 
-    It is made outside or inside Trio, and used inside. One task runs each connection; none
-    outlives the `serve_*` that took it. A server may be served on several listeners at once, and
-    again after a shutdown.
-
-    Args:
-      on_request: `async (request) -> Response`, answers ordinary requests; without it they get 404.
-      on_upgrade: `async (request, stream) -> Response | None`, gets the upgrade requests that are
-        accepted, with the upgraded stream. Without it, and without `should_upgrade`, an upgrade
-        request is an ordinary request.
-      should_upgrade: `(request) -> bool`, plain or async, decides which upgrade requests are
-        accepted, on their head alone, once for each. Without it, and with `on_upgrade`, all are. A
-        request that is accepted while there is no `on_upgrade` is closed at once.
-      on_connect: as `on_upgrade`, gets CONNECT requests; without it they get 405.
-      limits: bounds on time and size.
-      trusted_proxies: the networks of the proxies whose X-Forwarded-For and X-Forwarded-Proto are
-        believed, and "unix" for those that connect through a Unix socket.
-
-    Raises:
-      TypeError: a handler cannot be called, or `limits` are no `Limits`.
-      ValueError: a trusted proxy is no network.
+    The object is made outside or inside Trio, and used inside. One task runs each connection, and no
+    task outlives the `serve_*` that started it. A server may be served on several listeners at once,
+    and again after a shutdown.
 
     The behaviour is that of the 'upgrade' event of Node's `http.Server` (Node 26, with
     `shouldUpgradeCallback`).
+
+    Args:
+      on_request: `async (request) -> Response`, answers ordinary requests. By default they get a 404.
+      on_upgrade: `async (request, stream) -> Response | None`, gets the upgrade requests that are
+        accepted, with an `UpgradedStream`. If there is neither `on_upgrade` nor `should_upgrade`, an
+        upgrade request is an ordinary request.
+      should_upgrade: `(request) -> bool`, plain or async, decides which upgrade requests are
+        accepted, on their head alone, once for each. By default `on_upgrade` gets all of them. If
+        there is no `on_upgrade`, the connection of an accepted request is closed at once.
+      on_connect: like `on_upgrade`, for CONNECT requests. By default they get a 405.
+      limits: bounds on time and size, a `Limits`.
+      trusted_proxies: a list of the IP networks of the proxies whose X-Forwarded-For and
+        X-Forwarded-Proto are believed, such as "10.0.0.0/8"; "unix" in it believes whoever connects
+        through a Unix socket. By default nobody is believed.
+
+    Raises:
+      TypeError: a handler cannot be called, or another argument has the wrong type.
+      ValueError: a trusted proxy is not a network.
+
+    Error handling:
+      An exception in a handler ends that connection alone, with a 500 if nothing was sent. It is
+      logged at ERROR; the failure of the handler's own connection is logged at DEBUG. Cancelled,
+      KeyboardInterrupt and SystemExit are not caught.
     """
 
     def __init__(
@@ -80,7 +89,7 @@ class Server:
                 raise TypeError(f"{name} must be a function, not {handler!r}")
         if limits is not None and not isinstance(limits, Limits):
             raise TypeError(f"limits must be a trio_upgrade.Limits, not {limits!r}")
-        self._handlers = Handlers(
+        self._settings = Settings(
             on_request=on_request or not_found,
             on_upgrade=on_upgrade,
             should_upgrade=should_upgrade,
@@ -88,34 +97,32 @@ class Server:
             limits=limits or Limits(),
             proxies=TrustedProxies(trusted_proxies),
         )
-        self._servings: list[Serving] = []
-        self._shutting_down = trio.Event()
-        self._ended = trio.Event()
-        self._scopes: set[trio.CancelScope] = set()
+        self._capacity = Capacity(self.limits.max_connections)
         self._counters = Counters()
-        self._taken = 0  # connections that are open, or about to be
-        self._said_full = False
+        self._shutdown = Shutdown()
+        self._servings: list[Serving] = []
+        self._ended = trio.Event()  # no serving is left
 
     @property
     def limits(self) -> Limits:
         """The bounds on time and size that this server keeps."""
-        return self._handlers.limits
+        return self._settings.limits
 
     @property
     def trusted_proxies(self) -> tuple[str, ...]:
         """The proxies that are believed, as they were given.
 
-        They may be replaced, for where the proxies are is known where a server is deployed: the
-        command line does it. Connections that are taken from then on are seen through the new ones.
+        They may be replaced, since only who deploys a server knows its proxies: the command line does
+        it. It applies to connections that are accepted from then on.
 
         Raises:
-          ValueError: on setting, an item is no network, and nothing has changed.
+          TypeError, ValueError: on setting, an item is not a network; nothing has changed.
         """
-        return self._handlers.proxies.items
+        return self._settings.proxies.items
 
     @trusted_proxies.setter
     def trusted_proxies(self, networks: Iterable[str]) -> None:
-        self._handlers = replace(self._handlers, proxies=TrustedProxies(networks))
+        self._settings = replace(self._settings, proxies=TrustedProxies(networks))
 
     # ---- serving
 
@@ -131,15 +138,15 @@ class Server:
 
         Args:
           port: 0 lets the kernel choose one.
-          host: the address to listen on. Unlike trio's, by default this machine only; None listens
-            everywhere.
+          host: the address to listen on. By default, and unlike trio, only this machine can connect;
+            None listens on every address.
           backlog: how many connections may be queued; None for as many as the system allows.
-          task_status: under `nursery.start`, gives the listeners.
+          task_status: gives the listeners to `nursery.start`.
 
         Raises:
           OSError: the port is taken, or the address is not this machine's.
           RuntimeError: the server is shutting down.
-          ValueError: no port has this number.
+          ValueError: the port is not a number from 0 to 65535.
         """
         with self._register() as serving:
             listeners = await open_tcp_listeners(port, host, backlog)
@@ -156,11 +163,16 @@ class Server:
     ) -> None:
         """Serve TLS on a TCP port until cancelled or shut down, like `trio.serve_ssl_over_tcp`.
 
-        A peer that ends an upgraded stream without close_notify has truncated it: the read raises
-        `trio.BrokenResourceError`.
+        If a peer ends an upgraded stream without close_notify, the stream may be truncated: the read
+        raises `trio.BrokenResourceError`.
 
-        Args and Raises:
-          As of `serve_tcp`, and `ssl_context` with the server's certificate.
+        Args:
+          port, host, backlog, task_status: see `serve_tcp`.
+          ssl_context: has the server's certificate.
+
+        Raises:
+          OSError, RuntimeError, ValueError: see `serve_tcp`.
+          TypeError: `ssl_context` is not an `ssl.SSLContext`.
         """
         if not isinstance(ssl_context, ssl.SSLContext):
             raise TypeError(f"ssl_context must be an ssl.SSLContext, not {ssl_context!r}")
@@ -178,15 +190,15 @@ class Server:
     ) -> None:
         """Serve on a Unix socket until cancelled or shut down.
 
-        The file of a server that is gone is replaced; this server's own is removed at the end.
+        If a server has left its socket file, that is replaced. This server's own is removed at the end.
 
         Args:
           path: where the socket file is made.
-          mode: its permissions, such as 0o660; by default what the umask leaves.
-          backlog, task_status: as of `serve_tcp`.
+          mode: its permissions, such as 0o660; None for what the umask leaves.
+          backlog, task_status: see `serve_tcp`.
 
         Raises:
-          OSError: a live server listens at `path`, or something else than a socket is there.
+          OSError: another server listens at `path`, or the file there is not a socket.
           RuntimeError: the server is shutting down.
         """
         with self._register() as serving:
@@ -202,13 +214,13 @@ class Server:
     ) -> None:
         """Serve on open listeners until cancelled or shut down, like `trio.serve_listeners`.
 
-        The listeners are closed at the end. Where accepting fails because the process is out of
-        file descriptors, that is logged and tried again; open connections never notice.
+        The listeners are closed at the end. If the process is out of file descriptors, that is logged,
+        and accepting is tried again; open connections do not notice.
 
         Args:
           listeners: where connections come from. Other processes may accept from the same sockets.
-          ssl_context: serves TLS with it, on listeners that have none of their own.
-          task_status: under `nursery.start`, gives the listeners.
+          ssl_context: serves TLS with it. It is for listeners that have no TLS of their own.
+          task_status: gives the listeners to `nursery.start`.
 
         Raises:
           RuntimeError: the server is shutting down.
@@ -218,7 +230,7 @@ class Server:
                 await serving.run(listeners, task_status, ssl_context)
         finally:
             for listener in listeners:
-                await close_now(listener)
+                await close_at_once(listener)
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection on any stream, until it ends, and close it.
@@ -228,31 +240,31 @@ class Server:
           RuntimeError: the server is shutting down.
         """
         transport = as_transport(stream)
-        failures: list[BaseException] = []
+        failure = None
 
         async def run(serving: Serving) -> None:
-            if failure := await serving.run_connection(transport):
-                failures.append(failure)
+            nonlocal failure
+            failure = await serving.run_connection(transport)
 
         try:
             with self._register() as serving:
-                async with serving.open():
-                    serving.connections.start_soon(run, serving)
+                async with serving.open() as nursery:
+                    nursery.start_soon(run, serving)
         finally:
             await transport.abort()
-        if failures:
-            raise failures[0]
+        if failure is not None:
+            raise failure
 
     @contextlib.contextmanager
     def _register(self) -> Iterator[Serving]:
         """A serving from its first moment, so that no shutdown misses one that is just starting."""
-        if self._servings and self._shutting_down.is_set():
+        if self._servings and self._shutdown.has_begun:
             raise RuntimeError("this server is shutting down; it can serve again once that is done")
         if not self._servings:
             self._ended = trio.Event()
-            if self._shutting_down.is_set():
-                self._shutting_down = trio.Event()
-        serving = Serving(self)
+            self._shutdown.renew()
+        shared = Shared(self, self._shutdown, self._counters)
+        serving = Serving(shared, lambda: self._settings, self._capacity)
         self._servings.append(serving)
         try:
             yield serving
@@ -265,72 +277,65 @@ class Server:
     def nursery(self) -> trio.Nursery:
         """The nursery of the serving, for a task that a protocol shares among its connections.
 
-        It is cancelled when the serving ends, after its last connection. Where the server is
-        served several times at once, it is that of the serving that the calling task belongs to,
-        else of the first.
+        It is cancelled when the serving ends, after its last connection. If the server is served
+        several times at once, it is that of the serving that the calling task belongs to, else of
+        the first.
 
         Raises:
           RuntimeError: the server is not being served.
         """
         serving = self._serving_of_this_task() or next(iter(self._servings), None)
-        if serving is None or serving.nursery is None:
+        if serving is None or serving.shared.nursery is None:
             raise RuntimeError("the server has a nursery only while it is served")
-        return serving.nursery
+        return serving.shared.nursery
 
     def _serving_of_this_task(self) -> Serving | None:
-        by_nursery = {nursery: serving for serving in self._servings for nursery in serving.nurseries}
-        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
-        while task is not None and task.parent_nursery is not None:
-            if task.parent_nursery in by_nursery:
-                return by_nursery[task.parent_nursery]
-            task = task.parent_nursery.parent_task
-        return None
+        # A context variable would not do: a task that a handler starts in a nursery outside inherits it.
+        task = trio.lowlevel.current_task()
+        return next((serving for serving in self._servings if serving.has_task(task)), None)
 
     def statistics(self) -> Statistics:
         """What this server does now, and what it has done since it was made.
 
         It costs time in proportion to the connections that are open.
         """
-        return self._counters.look(connection for serving in self._servings for connection in serving.running)
-
-    def _has_room(self) -> bool:
-        """Whether one more connection may be taken; says once when there is no more room."""
-        limit = self.limits.max_connections
-        full = limit is not None and self._taken >= limit
-        if full and not self._said_full:
-            logger.warning("%d connections are open, as many as max_connections allows; more are refused", limit)
-        self._said_full = full
-        return not full
+        return self._counters.look(
+            (connection.phase, connection.transport.bytes_received, connection.transport.bytes_sent)
+            for serving in self._servings
+            for connection in serving.running
+        )
 
     # ---- shutdown
 
     @property
     def shutting_down(self) -> trio.Event:
-        """Set when a shutdown begins. A server that is served again has a fresh one."""
-        return self._shutting_down
+        """A `trio.Event` that is set when a shutdown begins. If the server is served again, it has a new one."""
+        return self._shutdown.begun
 
     async def shutdown(self, grace: float) -> None:
         """Shut down in order, and wait until every `serve_*` has returned.
 
         Connections that are queued on the listeners are still accepted, then the listeners close.
         Requests in progress, and those that have arrived, get their responses, which say
-        `Connection: close`; idle connections close, as soon as no request has come on them for a
-        second: who was answered just now may have the next one on its way. `shutting_down` is set,
+        `Connection: close`. Idle connections close, once no request has come on them for a second:
+        a client that was answered just now may have the next one on its way. `shutting_down` is set,
         and the scopes of `cancel_on_shutdown` are cancelled.
 
         Args:
-          grace: after so many seconds, what is left is cancelled. A later call can only shorten it.
+          grace: in seconds. After that, what is left is cancelled. A later call can only shorten it.
 
         Raises:
-          RuntimeError: called by a handler, or another task of the serving: it would wait for
+          RuntimeError: a handler, or another task of the serving, has called it: it would wait for
             itself. A handler starts it in a task outside: in a nursery of the program's, or with
             `trio.lowlevel.spawn_system_task(server.shutdown, grace)`.
-          ValueError: `grace` is negative.
+          TypeError, ValueError: `grace` is not a number, or negative.
 
         Cancelled, it stops waiting; the shutdown goes on.
         """
+        if isinstance(grace, bool) or not isinstance(grace, int | float):
+            raise TypeError(f"grace is a number of seconds, not {grace!r}")
         if not grace >= 0:
-            raise ValueError(f"grace is a number of seconds, not {grace!r}")
+            raise ValueError(f"grace is at least 0 seconds, not {grace!r}")
         if self._serving_of_this_task() is not None:
             raise RuntimeError(
                 "a handler cannot wait for the shutdown that waits for it: call it in a task outside, "
@@ -338,26 +343,16 @@ class Server:
             )
         if self._servings:
             deadline = trio.current_time() + grace
-            self._shutting_down.set()
-            for scope in self._scopes:
-                scope.cancel()
+            self._shutdown.begin()
             for serving in self._servings:
                 serving.shut_down(deadline)
             await self._ended.wait()
         else:
             await trio.lowlevel.checkpoint()
 
-    @contextlib.contextmanager
-    def cancel_on_shutdown(self) -> Iterator[trio.CancelScope]:
-        """A `trio.CancelScope` that a shutdown cancels, at once if one is under way.
+    def cancel_on_shutdown(self) -> AbstractContextManager[trio.CancelScope]:
+        """A `trio.CancelScope` that a shutdown cancels, at once if one has begun.
 
-        What a handler says as a goodbye follows the block.
+        Use it as `with server.cancel_on_shutdown() as scope:`. A handler says goodbye after the block.
         """
-        with trio.CancelScope() as scope:
-            self._scopes.add(scope)
-            if self._shutting_down.is_set():
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._scopes.discard(scope)
+        return self._shutdown.cancel_scope()

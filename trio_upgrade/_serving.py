@@ -1,77 +1,71 @@
 """One call of a `serve_*`: what accepts its connections, a task for each, and their end.
 
-It knows how many connections there may be, and nothing of what happens on one.
+It knows nothing of what happens on a connection.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
+from ._capacity import Capacity
 from ._connection import Connection
-from ._deadlines import Deadlines
+from ._exceptions import log_bug
+from ._handlers import Settings
 from ._listeners import accept_from
-from ._statistics import Counters
-from ._transport import Transport, as_transport
-
-if TYPE_CHECKING:
-    from ._server import Server
+from ._shared import Shared
+from ._stream_transport import as_transport
+from ._transport import Transport
 
 __all__ = ["Serving"]
 
-logger = logging.getLogger("trio_upgrade")
-
-TURNING_AWAY = 64  # connections at once that are told that there are too many; more are closed without a word
-
 
 class Serving:
-    """One call of a `serve_*`: its connections and its end.
+    """One call of a `serve_*`.
+
+    Args:
+      shared: what its connections share.
+      settings: gives what is done with the requests of a new connection.
+      capacity: the server's room for connections.
 
     Attributes:
-      nurseries: the outer one holds what the connections share, the inner one the connections and
-        what accepts them.
+      running: its connections.
+      shared: what they share.
     """
 
-    connections: trio.Nursery
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.nursery: trio.Nursery | None = None
-        self.nurseries: list[trio.Nursery] = []
-        self.deadlines = Deadlines()
+    def __init__(self, shared: Shared, settings: Callable[[], Settings], capacity: Capacity) -> None:
         self.running: set[Connection] = set()
-        self._turning_away = 0
+        self.shared = shared
+        self._settings = settings
+        self._capacity = capacity
+        self._outer: trio.Nursery | None = None  # of what the connections share
+        self._inner: trio.Nursery | None = None  # of the connections, and of what accepts them
         self._accept_scopes: list[trio.CancelScope] = []
         self._end = math.inf
 
-    @property
-    def counters(self) -> Counters:
-        """Counts what these connections do."""
-        return self.server._counters
-
-    @property
-    def shutting_down(self) -> bool:
-        """The server takes no new requests."""
-        return self.server.shutting_down.is_set()
-
     @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        """Open the nurseries; at the end wait for the connections, then end what they share."""
-        async with trio.open_nursery() as self.nursery:
-            self.nurseries.append(self.nursery)
-            self.nursery.cancel_scope.deadline = self._end
-            self.nursery.start_soon(self.deadlines.run)
-            async with trio.open_nursery() as self.connections:
-                self.nurseries.append(self.connections)
-                yield
-            self.nursery.cancel_scope.cancel()
+    async def open(self) -> AsyncIterator[trio.Nursery]:
+        """Open the nurseries. At the end of the block, wait for the connections, then end what they share."""
+        async with trio.open_nursery() as self._outer:
+            self.shared.nursery = self._outer
+            self._outer.cancel_scope.deadline = self._end
+            self._outer.start_soon(self.shared.head_timers.run)
+            async with trio.open_nursery() as self._inner:
+                yield self._inner
+            self._outer.cancel_scope.cancel()
+
+    def has_task(self, task: trio.lowlevel.Task) -> bool:
+        """Whether a task was started in this serving, by whichever nurseries inside it."""
+        nursery = task.parent_nursery
+        while nursery is not None and nursery not in (self._outer, self._inner):
+            nursery = nursery.parent_task.parent_nursery
+        return nursery is not None
 
     async def run(
         self,
@@ -79,83 +73,75 @@ class Serving:
         task_status: trio.TaskStatus[Any],
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        """Serve on listeners, with TLS where there is a context, and close them."""
-        async with self.open():
+        """Serve on listeners, with TLS if there is a context, and close them."""
+        async with self.open() as nursery:
             for listener in listeners:
                 until = trio.CancelScope()
                 self._accept_scopes.append(until)
-                self.connections.start_soon(accept_from, listener, partial(self._take, ssl_context), until)
-            if self.shutting_down:
+                nursery.start_soon(accept_from, listener, partial(self._take, nursery, ssl_context), until)
+            if self.shared.shutdown.has_begun:
                 self.shut_down(self._end)
             if ssl_context is None:
                 task_status.started(listeners)
             else:
                 task_status.started([trio.SSLListener(listener, ssl_context) for listener in listeners])
 
-    def _take(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
+    def _take(self, nursery: trio.Nursery, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Run an accepted connection in a task of its own, if there is room for it."""
-        if self.server._has_room():
-            self.server._taken += 1
-            self.connections.start_soon(self._run_isolated, ssl_context, stream)
+        if self._capacity.take():
+            nursery.start_soon(self._run_isolated, ssl_context, stream)
         else:
-            self.connections.start_soon(self._turn_away, ssl_context, stream)
+            nursery.start_soon(self._turn_away, ssl_context, stream)
 
     async def _run_isolated(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
-        connection = self._begin(transport_of(stream, ssl_context))
+        """Run a connection; an error of ours ends that connection alone."""
+        transport = transport_of(stream, ssl_context)
         try:
-            await connection.run()
+            await self.run_connection(transport)
         except Exception:
-            peername = connection.transport.peername
-            logger.exception("a connection from %r failed inside the server; please report this", peername)
+            log_bug("a connection from %r failed inside the server", transport.peername)
         finally:
-            self._end_of(connection)
-            self.server._taken -= 1
+            self._capacity.give_back()
 
     async def run_connection(self, transport: Transport) -> BaseException | None:
         """Run a connection to its end; returns what a handler raised."""
-        connection = self._begin(transport)
+        connection = Connection(transport, self._settings(), self.shared)
+        counters = self.shared.counters
+        counters.connections += 1
+        self.running.add(connection)
         try:
             return await connection.run()
         finally:
-            self._end_of(connection)
-
-    def _begin(self, transport: Transport) -> Connection:
-        connection = Connection(transport, self.server._handlers, self)
-        self.running.add(connection)
-        self.counters.connections += 1
-        return connection
-
-    def _end_of(self, connection: Connection) -> None:
-        self.running.discard(connection)
-        self.counters.add_bytes(connection.transport)
+            self.running.discard(connection)
+            counters.bytes_received += transport.bytes_received
+            counters.bytes_sent += transport.bytes_sent
 
     async def _turn_away(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
-        """Say that there are too many connections; where many are told already, just close."""
-        self.counters.refused += 1
+        """Say that there are too many connections. If many are told already, just close."""
+        self.shared.counters.refused += 1
         transport = transport_of(stream, ssl_context)
-        if self._turning_away >= TURNING_AWAY:
+        if not self._capacity.begin_turning_away():
             return await transport.abort()
-        self._turning_away += 1
         try:
-            await Connection(transport, self.server._handlers, self).turn_away()
+            await Connection(transport, self._settings(), self.shared).turn_away()
         except Exception:
-            logger.exception("turning %r away failed inside the server; please report this", transport.peername)
+            log_bug("turning %r away failed inside the server", transport.peername)
         finally:
-            self._turning_away -= 1
+            self._capacity.end_turning_away()
 
     def shut_down(self, deadline: float) -> None:
-        """Take no more connections, end the idle ones, and all of them at `deadline`."""
+        """Take no more connections, close the idle ones, and cancel what is left at `deadline`."""
         for scope in self._accept_scopes:
             scope.cancel()
         for connection in self.running:
             connection.close_if_idle()
         self._end = min(self._end, deadline)
-        if self.nursery is not None:
-            self.nursery.cancel_scope.deadline = self._end
+        if self._outer is not None:
+            self._outer.cancel_scope.deadline = self._end
 
 
 def transport_of(stream: trio.abc.Stream, ssl_context: ssl.SSLContext | None) -> Transport:
-    """The transport of an accepted connection, over TLS where there is a context."""
+    """The transport of an accepted connection, over TLS if there is a context."""
     if ssl_context is not None:
         stream = trio.SSLStream(stream, ssl_context, server_side=True)
     return as_transport(stream)

@@ -6,11 +6,10 @@ It knows nothing of TLS or HTTP.
 from __future__ import annotations
 
 import contextlib
-import math
 import operator
 import socket as stdlib_socket
-from collections.abc import Iterator
-from typing import Any, TypeAlias
+from enum import Enum
+from typing import Any
 
 import trio
 from trio.lowlevel import (
@@ -23,34 +22,32 @@ from trio.lowlevel import (
 )
 
 from ._exceptions import ConnectionBroken
+from ._transport import RECEIVE_SIZE, Buffer, Transport, patience, quiet
 
-__all__ = [
-    "RECEIVE_SIZE",
-    "Buffer",
-    "SocketTransport",
-    "deadline_in",
-    "has_options",
-    "patience",
-    "quiet",
-    "set_options",
-]
-
-RECEIVE_SIZE = 96 * 1024  # a frame of 64 KiB in one call, and less than malloc would have to map
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
+__all__ = ["SocketTransport", "has_options", "set_options"]
 
 
-@contextlib.contextmanager
-def patience(transport: object, timeout: float | None) -> Iterator[None]:
-    """Give the peer `timeout` seconds to take the next bytes of what is sent inside."""
-    with trio.CancelScope(deadline=deadline_in(timeout)) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", transport)
+class Ours(Enum):
+    """Our side of the connection."""
+
+    OPEN = "OPEN"
+    ENDED = "ENDED"  # we have sent our end of data, and may still receive
+    CLOSED = "CLOSED"
 
 
-def deadline_in(timeout: float | None) -> float:
-    return math.inf if timeout is None else trio.current_time() + timeout
+class Theirs(Enum):
+    """The peer's side of the connection, as far as the kernel has told us."""
+
+    OPEN = "OPEN"
+    ENDED = "ENDED"  # the peer has sent its end of data
+    BROKEN = "BROKEN"  # the connection is reset or lost: there is nobody to linger for
+
+
+class Wake(Enum):
+    """Why `notify_closing` has woken a task that waits on the socket, although this is not closed."""
+
+    INTERRUPT = "INTERRUPT"  # the receive raises WouldBlock, if no bytes have arrived
+    EVICTION = "EVICTION"  # the task has to leave, as if the socket was closed
 
 
 def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
@@ -68,68 +65,54 @@ def has_options(socket: stdlib_socket.socket) -> bool:
     return False
 
 
-def quiet() -> contextlib.suppress:
-    """While a connection ends, its failures are nobody's news."""
-    return contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
-
-
-class SocketTransport(trio.abc.HalfCloseableStream):
+class SocketTransport(Transport):
     """A connected stream socket, with every socket call made right here.
 
     `trio.SocketStream` does the same through three more layers of calls; for small messages they
     cost more than the system call itself.
 
     Each operation tries its call first and waits only if it would block. Around a call that
-    succeeds at once stand the two halves of a checkpoint, as in trio's own sockets: a plain
+    succeeds at once are the two halves of a checkpoint, as in trio's own sockets: a plain
     checkpoint after `recv` would lose the bytes when it is cancelled.
 
     Args:
       sock: connected, of type SOCK_STREAM. It is made non-blocking and is owned from now on.
-      peername: the peer's address, as `socket.accept` gave it.
+      peername: the address of the peer, as `socket.accept` gave it.
 
     Attributes:
-      bytes_received, bytes_sent: so far.
+      socket: the socket.
+      send_timeout: how many seconds the peer may take nothing of what is sent; None for ever.
     """
 
-    __slots__ = (
-        "_broken",
-        "_closed",
-        "_eof_received",
-        "_eof_sent",
-        "_evicting",
-        "_interrupted",
-        "_receiving",
-        "_sending",
-        "bytes_received",
-        "bytes_sent",
-        "peername",
-        "send_timeout",
-        "socket",
-    )
+    __slots__ = ("_ours", "_receiving", "_sending", "_theirs", "_wake", "send_timeout", "socket")
 
     def __init__(self, sock: stdlib_socket.socket, peername: Any = None) -> None:
+        super().__init__(peername)
         sock.setblocking(False)
         self.socket = sock
-        self.peername = peername
-        self._receiving = False
-        self._sending = False
-        self._closed = False
-        self._broken = False  # the kernel has said so: there is nobody to linger for
-        self._evicting = False
-        self._eof_received = False
-        self._eof_sent = False
-        self._interrupted = False
-        self.bytes_received = 0
-        self.bytes_sent = 0
-        self.send_timeout: float | None = None  # how long the peer may take no byte of what is sent
+        self.send_timeout: float | None = None
+        self._ours = Ours.OPEN
+        self._theirs = Theirs.OPEN
+        self._receiving = False  # a task is inside of a receive
+        self._sending = False  # a task is inside of a send
+        self._wake: Wake | None = None
 
     def __repr__(self) -> str:
-        return f"<SocketTransport {self.peername!r}{' closed' if self._closed else ''}>"
+        return f"<SocketTransport {self.peername!r}{' closed' if self._ours is Ours.CLOSED else ''}>"
 
     @property
     def stream(self) -> trio.abc.Stream:
-        """The stream that a handler may know: this one."""
+        """This one."""
         return self
+
+    @property
+    def is_tls(self) -> bool:
+        """A bare socket has no TLS."""
+        return False
+
+    async def start(self, timeout: float | None) -> None:
+        """There is no handshake on a bare socket."""
+        await checkpoint()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """See `trio.abc.ReceiveStream.receive_some`. A cancelled call has taken no byte."""
@@ -137,7 +120,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             max_bytes = RECEIVE_SIZE
         elif operator.index(max_bytes) < 1:
             raise ValueError("max_bytes must be >= 1")
-        if self._closed:
+        if self._ours is Ours.CLOSED:
             raise trio.ClosedResourceError("this connection was already closed")
         if self._receiving:
             raise trio.BusyResourceError("another task is already receiving on this connection")
@@ -152,22 +135,20 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             else:
                 await cancel_shielded_checkpoint()
             while data is None:
-                if self._interrupted:  # and the last call to recv found nothing
-                    self._interrupted = False
+                if self._wake is Wake.INTERRUPT:  # and the last call to recv found nothing
+                    self._wake = None
                     await checkpoint()
                     raise trio.WouldBlock("the wait for bytes was interrupted")
                 try:
                     await wait_readable(self.socket)
                 except trio.ClosedResourceError:
-                    # notify_closing wakes a waiter for an interrupt, too: then the socket stays open.
-                    if self._closed or self._evicting:
-                        raise trio.ClosedResourceError("this connection was closed by another task") from None
+                    self._check_still_open()
                 try:
                     data = self.socket.recv(max_bytes)
                 except BlockingIOError:
                     pass
             if not data:
-                self._eof_received = True
+                self._theirs = Theirs.ENDED
             self.bytes_received += len(data)
             return data
         except OSError as exc:
@@ -178,14 +159,16 @@ class SocketTransport(trio.abc.HalfCloseableStream):
     receive_interruptibly = receive_some
 
     def interrupt(self) -> None:
-        """End the wait for bytes, now or the next one: if none are there, it raises `trio.WouldBlock`."""
-        self._interrupted = True
-        if not self._closed and self._receiving:
-            notify_closing(self.socket)
+        """See `Transport.interrupt`. A call that has not begun to wait is interrupted when it does."""
+        if self._ours is not Ours.CLOSED and self._wake is None:
+            self._wake = Wake.INTERRUPT
+            if self._receiving:
+                notify_closing(self.socket)
 
     def clear_interrupt(self) -> None:
-        """Forget an interrupt that came too late to end a wait."""
-        self._interrupted = False
+        """See `Transport.clear_interrupt`."""
+        if self._wake is Wake.INTERRUPT:
+            self._wake = None
 
     async def send_all(self, data: Buffer) -> None:
         """See `trio.abc.SendStream.send_all`. A cancelled call may have sent a part."""
@@ -226,11 +209,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             raise trio.ClosedResourceError("this connection was closed by another task") from None
 
     def send_nowait(self, data: Buffer) -> int:
-        """Hand the kernel what it takes at once.
-
-        Returns:
-          How many bytes it took, from the front of `data`; 0 when it would block.
-        """
+        """Hand the kernel what it takes at once; see `Transport.send_nowait`."""
         self._check_sending()
         try:
             sent = self.socket.send(data)
@@ -242,11 +221,7 @@ class SocketTransport(trio.abc.HalfCloseableStream):
         return sent
 
     async def send_within(self, data: bytes, timeout: float | None) -> None:
-        """Send all of `data`, waiting at most `timeout` seconds for the peer to take any part of it.
-
-        Raises:
-          ConnectionBroken: the peer took no byte in that time.
-        """
+        """See `Transport.send_within`. A part is what the kernel takes in one call."""
         self.send_timeout = timeout
         try:
             await self.send_all(data)
@@ -264,29 +239,25 @@ class SocketTransport(trio.abc.HalfCloseableStream):
 
     async def send_eof(self) -> None:
         """See `trio.abc.HalfCloseableStream.send_eof`."""
-        if self._closed:
+        if self._ours is Ours.CLOSED:
             raise trio.ClosedResourceError("this connection was already closed")
         if self._sending:
             raise trio.BusyResourceError("another task is already sending on this connection")
         await checkpoint()
-        if self._closed or self._eof_sent:
+        if self._ours is not Ours.OPEN:
             return
-        self._eof_sent = True
+        self._ours = Ours.ENDED
         try:
             self.socket.shutdown(stdlib_socket.SHUT_WR)
         except OSError as exc:
             raise self._failure(exc) from exc
 
-    async def finish(self, linger: float) -> None:
-        """Half-close, read and discard until the peer's end, for at most `linger` seconds; close.
-
-        A task that waits to receive or send here wakes with `trio.ClosedResourceError`. Cancelled,
-        it closes at once.
-        """
+    async def linger(self, seconds: float) -> None:
+        """See `Transport.linger`."""
         try:
             await self.evict()
-            if not (self._eof_received or self._broken):
-                with trio.move_on_after(linger), quiet():
+            if self._theirs is Theirs.OPEN:
+                with trio.move_on_after(seconds), quiet():
                     await self.send_eof()
                     while await self.receive_some():
                         pass
@@ -294,25 +265,25 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             self.close()
 
     async def evict(self) -> None:
-        """Wake the tasks that wait on this socket, as its closing would, but leave it open."""
-        if self._closed or not (self._receiving or self._sending):
+        """Wake the tasks that wait on this socket with `trio.ClosedResourceError`, but leave it open."""
+        if self._ours is Ours.CLOSED or not (self._receiving or self._sending):
             return
-        self._evicting = True
+        self._wake = Wake.EVICTION
         notify_closing(self.socket)
         try:
             while self._receiving or self._sending:
                 await checkpoint()
         finally:
-            self._evicting = False
+            self._wake = None
 
     async def abort(self) -> None:
-        """Close at once. Not a checkpoint."""
+        """See `Transport.abort`."""
         self.close()
 
     def close(self) -> None:
         """Close at once; tasks that wait here wake with `trio.ClosedResourceError`."""
-        if not self._closed:
-            self._closed = True
+        if self._ours is not Ours.CLOSED:
+            self._ours = Ours.CLOSED
             notify_closing(self.socket)
             self.socket.close()
 
@@ -331,16 +302,22 @@ class SocketTransport(trio.abc.HalfCloseableStream):
             return self.socket.getsockopt(level, option)
         return self.socket.getsockopt(level, option, buffersize)
 
+    def _check_still_open(self) -> None:
+        """`notify_closing` wakes a task that receives when the socket is closed, and for an interrupt, too."""
+        if self._ours is Ours.CLOSED or self._wake is not Wake.INTERRUPT:
+            raise trio.ClosedResourceError("this connection was closed by another task") from None
+
     def _check_sending(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("this connection was already closed")
-        if self._eof_sent:
+        if self._ours is not Ours.OPEN:
+            if self._ours is Ours.CLOSED:
+                raise trio.ClosedResourceError("this connection was already closed")
             raise trio.ClosedResourceError("can't send data after sending EOF")
         if self._sending:
             raise trio.BusyResourceError("another task is already sending on this connection")
 
     def _failure(self, exc: OSError) -> Exception:
-        if self._closed:
+        if self._ours is Ours.CLOSED:
             return trio.ClosedResourceError("this connection was closed by another task")
-        self._broken = self._broken or isinstance(exc, ConnectionError | TimeoutError)
+        if isinstance(exc, ConnectionError | TimeoutError):
+            self._theirs = Theirs.BROKEN
         return ConnectionBroken(f"the connection to the peer is broken: {exc}", self)

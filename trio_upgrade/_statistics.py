@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from enum import Enum
 
-__all__ = ["Counters", "Statistics"]
+__all__ = ["Counters", "Phase", "Statistics"]
+
+
+class Phase(Enum):
+    """What a connection is doing."""
+
+    IDLE = "IDLE"  # it waits for the first byte of a request
+    ACTIVE = "ACTIVE"  # a request is under way, or a TLS handshake
+    UPGRADED = "UPGRADED"  # an upgrade or connect handler has it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,19 +52,6 @@ class Statistics:
     slow_readers: int
 
 
-class _Transport(Protocol):
-    bytes_received: int
-    bytes_sent: int
-
-
-class _Connection(Protocol):
-    idle: bool
-    upgraded: bool
-
-    @property
-    def transport(self) -> _Transport: ...
-
-
 class Counters:
     """What is counted while a server runs."""
 
@@ -77,32 +72,29 @@ class Counters:
         self.refused = 0
         self.requests = 0
         self.upgrades = 0
-        self.bytes_received = 0  # of connections that are over
+        self.bytes_received = 0  # of connections that are over, and so with `bytes_sent`
         self.bytes_sent = 0
         self.handler_errors = 0
         self.broadcasts = 0
         self.slow_readers = 0
 
-    def add_bytes(self, transport: _Transport) -> None:
-        """Count what went through a connection that is over."""
-        self.bytes_received += transport.bytes_received
-        self.bytes_sent += transport.bytes_sent
+    def look(self, connections: Iterable[tuple[Phase, int, int]]) -> Statistics:
+        """The numbers of now.
 
-    def look(self, connections: Iterable[_Connection]) -> Statistics:
-        """The numbers of now, with those of the connections that are open."""
-        open_, idle, upgraded, received, sent = 0, 0, 0, self.bytes_received, self.bytes_sent
-        for connection in connections:  # of which there may be many
-            open_ += 1
-            idle += connection.idle
-            upgraded += connection.upgraded
-            transport = connection.transport
-            received += transport.bytes_received
-            sent += transport.bytes_sent
+        Args:
+          connections: the phase of each open connection, and how many bytes it has received and sent.
+        """
+        phases = dict.fromkeys(Phase, 0)
+        received, sent = self.bytes_received, self.bytes_sent
+        for phase, its_received, its_sent in connections:  # of which there may be many
+            phases[phase] += 1
+            received += its_received
+            sent += its_sent
         return Statistics(
-            open=open_,
-            idle=idle,
-            active=open_ - idle - upgraded,
-            upgraded=upgraded,
+            open=sum(phases.values()),
+            idle=phases[Phase.IDLE],
+            active=phases[Phase.ACTIVE],
+            upgraded=phases[Phase.UPGRADED],
             connections=self.connections,
             refused=self.refused,
             requests=self.requests,

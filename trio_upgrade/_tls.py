@@ -7,7 +7,7 @@ import contextlib
 import trio
 from trio.lowlevel import checkpoint
 
-from ._socket_transport import Buffer
+from ._transport import Buffer
 
 __all__ = ["send_close_notify"]
 

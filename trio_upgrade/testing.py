@@ -112,7 +112,7 @@ async def _ask(stream: trio.abc.Stream, request: h11.Request, body: bytes) -> tu
             assert response is not None
             switched = connection.our_state is h11.SWITCHED_PROTOCOL
             rest = connection.trailing_data[0] if switched else content
-            return response.status_code, Headers.of(response.headers.raw_items()), ClientStream(stream, rest, switched)
+            return response.status_code, Headers(response.headers.raw_items()), ClientStream(stream, rest, switched)
 
 
 class ClientStream(trio.abc.HalfCloseableStream):

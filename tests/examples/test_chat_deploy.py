@@ -34,7 +34,9 @@ CHAT = "examples.chat:server"
 
 # Notes each request before it breaks it off, or refuses it the first time.
 UNWILLING = """
+import socket
 from pathlib import Path
+
 from trio_upgrade import Response, Server
 
 NOTES = Path("notes")
@@ -43,7 +45,7 @@ async def on_request(request):
     with NOTES.open("a") as notes:
         notes.write(request.method + "\\n")
     if request.path == "/break":
-        await request.transport.aclose()
+        request.transport.socket.shutdown(socket.SHUT_RDWR)
     return Response(503 if len(NOTES.read_text().splitlines()) == 1 else 200, "at last")
 
 server = Server(on_request)

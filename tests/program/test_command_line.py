@@ -20,9 +20,9 @@ import trio
 import trustme
 
 from trio_upgrade import Server
-from trio_upgrade._application import Application, ApplicationError, load
-from trio_upgrade._command import main
-from trio_upgrade._inherited import systemd_descriptors
+from trio_upgrade.program._command import main
+from trio_upgrade.program._importer import Application, ApplicationError, import_application
+from trio_upgrade.program._inherited_sockets import systemd_descriptors
 
 from ..support.client import Client, get, okay, upgrade
 from ..support.programs import APPLICATION, ENVIRONMENT, Program, running
@@ -79,10 +79,10 @@ async def test_a_server_and_what_gives_one(target: object) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (5, "here:it is no trio_upgrade.Server, but 5"),
-        (lambda: [5], r"here:it gives no trio_upgrade.Server, but \[5\]"),
-        (dict, "here:it gives no trio_upgrade.Server, but {}"),
-        (okay, "here:it takes arguments; what gives a Server takes none"),
+        (5, "here:it is 5, not a trio_upgrade.Server"),
+        (lambda: [5], r"here:it gives \[5\], not a trio_upgrade.Server"),
+        (dict, "here:it gives {}, not a trio_upgrade.Server"),
+        (okay, "here:it takes arguments; a function that gives a trio_upgrade.Server takes none"),
         (generator, "here:it is an async generator: it lacks @contextlib.asynccontextmanager"),
     ],
 )
@@ -109,7 +109,7 @@ def test_a_module_that_misses_another_is_the_applications_own_error(
     (folder / "needy.py").write_text("import nothing_of_this_name")
     monkeypatch.syspath_prepend(folder)
     with pytest.raises(ModuleNotFoundError, match="nothing_of_this_name"):
-        load("needy:server")
+        import_application("needy:server")
 
 
 async def test_what_runs_around_the_server_is_opened_before_and_closed_after_its_connections(folder: Path) -> None:
@@ -340,6 +340,17 @@ async def test_tls(folder: Path, files: int) -> None:
         program.process.terminate()
 
 
+async def test_tls_on_an_inherited_descriptor(folder: Path) -> None:
+    certificate = trustme.CA().issue_cert("test.example")
+    certificate.private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        number = inherited.fileno()
+        arguments = ["-m", "trio_upgrade", "app:server", "--certfile", "server.pem", "--fd", str(number)]
+        async with running(*arguments, cwd=folder, pass_fds=[number]) as program:
+            await program.prints(rf"^Serving on https://127\.0\.0\.1:{inherited.getsockname()[1]} ")
+            program.process.terminate()
+
+
 # ---- logs
 
 
@@ -387,11 +398,13 @@ def logs():
         ("app", 2, "'app' is not of the form module:attribute, .*"),
         ("app/app.py:server", 2, "'app/app.py:server' is not of the form module:attribute, .*"),
         ("app:on_request", 2, "app:on_request takes arguments; .*"),
-        ("app:trio", 2, "app:trio is no trio_upgrade.Server, but .*"),
+        ("app:trio", 2, "app:trio is .*, not a trio_upgrade.Server"),
         ("", 2, "the following arguments are required: APPLICATION .*"),
         ("app:server --port 65536", 2, "argument --port: there is no port 65536: .*"),
         ("app:server --fd -1", 2, "argument --fd: .*"),
-        ("app:server --grace -1", 2, "argument --grace: .*"),
+        ("app:server --port http", 2, "argument --port: invalid port value: 'http' .*"),
+        ("app:server --grace -1", 2, "argument --grace: must be 0 or more seconds, not -1 .*"),
+        ("app:server --grace nan", 2, "argument --grace: must be 0 or more seconds, not nan .*"),
         ("app:server --log-level loud", 2, "argument --log-level: .*"),
         ("app:server --trusted-proxy nginx", 2, "argument --trusted-proxy: 'nginx' .*"),
         ("app:server --unix socket --port 1", 2, ".* exclude each other .*"),
@@ -402,12 +415,12 @@ def logs():
         (
             "app:server --certfile app.py",
             1,
-            r"app.py holds no certificate with its private key \(--keyfile names another file\)",
+            r"app.py does not hold a certificate and its private key \(--keyfile names another file\)",
         ),
         (
             "app:server --certfile app.py --keyfile app.py",
             1,
-            "app.py and app.py hold no certificate and its private key",
+            "app.py and app.py do not hold a certificate and its private key",
         ),
         ("app:server --unix app.py", 1, "cannot listen on app.py: .*"),
         ("app:server --fd 999", 1, "cannot listen on file descriptor 999: Bad file descriptor"),

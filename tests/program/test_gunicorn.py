@@ -228,6 +228,39 @@ async def test_a_worker_leaves_after_max_requests(folder: Path) -> None:
         program.process.terminate()
 
 
+async def test_a_worker_says_once_why_it_leaves(folder: Path) -> None:
+    arguments = ["--max-requests", "1", "--graceful-timeout", "3"]
+    async with gunicorn(folder, *arguments, workers=1) as program:
+        client, _ = await open_upgraded(program, "/stuck")
+        assert await client.rest() == b"goodbye"
+        await client.aclose()
+        program.process.terminate()
+        printed = await program.ends()
+    assert printed.count("worker has had its 1 requests, and leaves") == 1
+
+
+async def test_a_worker_that_is_opening_its_application_ends_at_once(folder: Path) -> None:
+    (folder / "slow.py").write_text(
+        """
+import contextlib, trio
+
+@contextlib.asynccontextmanager
+async def slow():
+    try:
+        print("opening")
+        await trio.sleep_forever()
+        yield
+    finally:
+        print("given up")
+"""
+    )
+    async with gunicorn(folder, application="slow:slow", workers=1) as program:
+        await program.prints("^opening$")
+        program.process.terminate()
+        assert "given up" in await program.ends()
+    assert program.process.returncode == 0
+
+
 async def test_tls(folder: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("test.example")
@@ -267,7 +300,7 @@ async def test_a_unix_socket(folder: Path) -> None:
     ("application", "message"),
     [
         ("app:nothing", "the module app has no nothing"),
-        ("app:trio", "app:trio is no trio_upgrade.Server, but "),
+        ("app:trio", "app:trio is <module "),
         ("app:on_request", "app:on_request takes arguments; "),
     ],
 )

@@ -74,9 +74,15 @@ async def test_a_stream_in_memory_is_nobodys_proxy(connect_memory: Connect) -> N
     assert await seen(connect_memory, [*LOCAL, "unix"], "X-Forwarded-For: 192.0.2.1") == "None http"
 
 
-@pytest.mark.parametrize("trusted", [["10.0.0.1/8"], ["localhost"], ["Unix"], "unix"])
+@pytest.mark.parametrize("trusted", [["10.0.0.1/8"], ["localhost"], ["Unix"]])
 def test_a_proxy_that_is_no_network_is_an_error(trusted: list[str]) -> None:
     with pytest.raises(ValueError, match=r"."):
+        Server(trusted_proxies=trusted)
+
+
+@pytest.mark.parametrize("trusted", ["unix", [10], 5])
+def test_proxies_of_the_wrong_type_are_an_error(trusted: list[str]) -> None:
+    with pytest.raises(TypeError, match=r"."):
         Server(trusted_proxies=trusted)
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 import trio
 
-from trio_upgrade import Limits, Request, Response, Server, websocket
+from trio_upgrade import Limits, Request, Response, Server, UpgradedStream, websocket
 
 from .pattern import Pattern
 
@@ -114,7 +114,7 @@ class Program:
 
     # ---- upgrades
 
-    def on_upgrade(self, request: Request, stream: trio.abc.Stream) -> Awaitable[Response | None]:
+    def on_upgrade(self, request: Request, stream: UpgradedStream) -> Awaitable[Response | None]:
         """Hand over to the handler for a path; a plain function, so that thousands of streams have no frame of it."""
         what, name, size = split(request.path)
         if websocket.is_handshake(request):

@@ -107,7 +107,7 @@ class Client:
                 reply.interim.append(event.status_code)
             else:
                 reply.status = event.status_code
-                reply.headers = dict(Headers.of(event.headers.raw_items()))
+                reply.headers = dict(Headers(event.headers.raw_items()))
         return parser, reply
 
     async def _next_event(self, parser: h11.Connection) -> object:

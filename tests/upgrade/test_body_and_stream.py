@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_upgrade import ProtocolError, Request, Server
-from trio_upgrade._transport import SocketTransport
 
 from ..support.client import Client, Connect, chunked, connect_memory, cuts, echo, get, okay, reset, upgrade
 
@@ -436,7 +435,7 @@ async def test_the_stream_adds_no_task_and_reads_nothing_unasked(connect_tcp: Co
         tasks.append(trio.lowlevel.current_statistics().tasks_living)
 
     async def handler(request: Request, stream: trio.abc.Stream) -> None:
-        assert isinstance(request.transport, SocketTransport)
+        assert isinstance(request.transport.socket, socket.socket)
         sockets.append(request.transport.socket)
         count()
         await request.accept()

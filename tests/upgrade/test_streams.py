@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import Limits, Request, Server
-from trio_upgrade._transport import SocketTransport
+from trio_upgrade import Limits, RawTransport, Request, Server, UpgradedStream
+from trio_upgrade._socket_transport import SocketTransport
 
 from ..support.client import Client, Connect, connect_tcp, connect_tls, upgrade
 
@@ -22,20 +22,20 @@ class Handover:
     """A server whose handler hands its stream to the test, and waits."""
 
     def __init__(self) -> None:
-        self.send, self.receive = trio.open_memory_channel[trio.abc.Stream](1)
+        self.send, self.receive = trio.open_memory_channel[UpgradedStream](1)
         # A closing stream waits for its peer; in these checks the peer often keeps still.
         self.server = Server(on_upgrade=self.handler, limits=Limits(linger_timeout=0.02))
 
-    async def handler(self, request: Request, stream: trio.abc.Stream) -> None:
+    async def handler(self, request: Request, stream: UpgradedStream) -> None:
         fix_buffers(request.transport)
         await request.accept()
         await self.send.send(stream)
         await trio.sleep_forever()
 
 
-def fix_buffers(stream: trio.abc.Stream) -> None:
+def fix_buffers(stream: trio.SocketStream | SocketTransport | RawTransport) -> None:
     """Keep the kernel from finding more room while nobody reads."""
-    if isinstance(stream, trio.SocketStream | SocketTransport):
+    if stream.socket is not None:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             stream.setsockopt(socket.SOL_SOCKET, option, 2**14)
 
@@ -48,13 +48,12 @@ async def clog(stream: trio.abc.Stream) -> None:
             await stream.send_all(bytes(2**12))
 
 
-async def upgraded_pair(nursery: trio.Nursery) -> tuple[trio.abc.HalfCloseableStream, trio.SocketStream]:
+async def upgraded_pair(nursery: trio.Nursery) -> tuple[UpgradedStream, trio.SocketStream]:
     handover = Handover()
     client = await connect_tcp(nursery, handover.server)
     await client.send(upgrade())
     assert (await client.reply()).status == 101
     stream = await handover.receive.receive()
-    assert isinstance(stream, trio.abc.HalfCloseableStream)
     assert isinstance(client.stream, trio.SocketStream)
     fix_buffers(client.stream)
     return stream, client.stream
@@ -94,8 +93,10 @@ async def test_over_tls_the_upgraded_stream_is_a_two_way_stream(
         await client.send(upgrade())
         assert (await client.reply()).status == 101
         stream = await handover.receive.receive()
-        assert not isinstance(stream, trio.abc.HalfCloseableStream)
-        assert not hasattr(stream, "send_nowait")
+        with pytest.raises(NotImplementedError):
+            await stream.send_eof()
+        with pytest.raises(NotImplementedError):
+            stream.send_nowait(b"x")
         return stream, client.stream
 
     await trio.testing.check_two_way_stream(pair, None)
@@ -117,7 +118,7 @@ async def test_the_stream_in_front_of_a_body_is_a_half_closeable_stream(nursery:
 
 async def test_send_nowait_takes_what_fits_and_never_waits(nursery: trio.Nursery, logged: Logged) -> None:
     stream, client = await upgraded_pair(nursery)
-    send_nowait: Callable[[bytes], int] = stream.send_nowait  # type: ignore[attr-defined]
+    send_nowait: Callable[[bytes], int] = stream.send_nowait
     with trio.testing.assert_no_checkpoints():
         assert send_nowait(b"hello") == 5
         sent = 0
@@ -145,14 +146,13 @@ async def test_send_nowait_after_eof_is_an_error(nursery: trio.Nursery) -> None:
     stream, client = await upgraded_pair(nursery)
     await stream.send_eof()
     with pytest.raises(trio.ClosedResourceError):
-        stream.send_nowait(b"x")  # type: ignore[attr-defined]
+        stream.send_nowait(b"x")
     await client.aclose()
 
 
 async def test_small_messages_go_at_once_and_vanished_peers_are_found(connect_tcp: Connect) -> None:
     async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
         transport = request.transport
-        assert isinstance(transport, SocketTransport)
         assert transport.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert transport.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         transport.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
@@ -167,10 +167,10 @@ async def test_small_messages_go_at_once_and_vanished_peers_are_found(connect_tc
 async def test_streams_say_who_they_talk_to(nursery: trio.Nursery) -> None:
     stream, client = await upgraded_pair(nursery)
     name = client.socket.getsockname()
-    assert repr(stream) == f"<SocketUpgradedStream {name!r}>"
+    assert repr(stream) == f"<UpgradedStream {name!r}>"
     await client.aclose()
     await stream.aclose()
-    assert repr(stream) == f"<SocketUpgradedStream {name!r} closed>"
+    assert repr(stream) == f"<UpgradedStream {name!r} closed>"
     one, other = await transport_pair()
     await one.aclose()
     assert repr(one) == "<SocketTransport None closed>"
@@ -193,11 +193,11 @@ async def test_serving_a_plain_trio_socket_stream(nursery: trio.Nursery) -> None
     """`serve_stream` takes any stream; here one of trio's, with a peer that is known."""
     seen: list[Request] = []
 
-    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+    async def on_upgrade(request: Request, stream: UpgradedStream) -> None:
         seen.append(request)
         await request.accept()
-        assert isinstance(stream, trio.abc.HalfCloseableStream)
-        assert not hasattr(stream, "send_nowait")
+        with pytest.raises(NotImplementedError, match="SocketStream"):
+            stream.send_nowait(b"x")
         await stream.wait_send_all_might_not_block()
         await stream.send_all(await stream.receive_some())
         await stream.send_eof()
@@ -214,7 +214,7 @@ async def test_serving_a_plain_trio_socket_stream(nursery: trio.Nursery) -> None
         assert isinstance(client.stream, trio.SocketStream)
         assert seen[0].peername == client.stream.socket.getsockname()
         assert seen[0].client == "127.0.0.1"
-        assert seen[0].transport is stream
+        assert seen[0].transport.socket is stream.socket
         await client.aclose()
 
 

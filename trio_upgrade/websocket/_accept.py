@@ -9,10 +9,10 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 import trio
 
-from .._connection import UpgradeHandler
+from .._handlers import UpgradeHandler
 from .._headers import FieldsArgument
 from .._request import Request
-from .._upgrade import UpgradedStream
+from .._upgraded_stream import UpgradedStream, take_over
 from ._channel import WebSocket
 from ._handshake import Agreement, negotiate
 from ._keepalive import Keepalive, keepalive_of
@@ -54,7 +54,7 @@ class Accepting(AbstractAsyncContextManager[WebSocket[T]]):
         agreement: Agreement = negotiate(request, options)
         await request.accept("websocket", [*agreement.headers, *options.headers])
         if isinstance(stream, UpgradedStream):
-            stream = self._stream = stream.hand_over()
+            stream = self._stream = take_over(stream)
         nursery = request.server.nursery
         self._keepalive: Keepalive = keepalive_of(request.server, nursery)
         self._websocket: WebSocket[T] = WebSocket(

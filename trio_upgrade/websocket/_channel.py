@@ -16,7 +16,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 from websockets.frames import Close, CloseCode, Opcode
 
 from .._exceptions import flatten
-from .._request import Request
+from .._request import Request, transport_of
 from ._closing import ORDERLY, ConnectionClosed, Violation, close_payload
 from ._deflate import Deflate
 from ._frames import FIN, encode_frame, encode_message
@@ -192,7 +192,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         return trio.EndOfChannel()
 
     def _connection_closed(self) -> ConnectionClosed:
-        return ConnectionClosed(self.close_code or 1006, self.close_reason, self.request.transport)
+        return ConnectionClosed(self.close_code or 1006, self.close_reason, transport_of(self.request))
 
     # ---- sending
 

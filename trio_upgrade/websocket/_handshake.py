@@ -14,7 +14,7 @@ from websockets.utils import accept_key
 
 from .._exceptions import ProtocolError
 from .._headers import Headers
-from .._request import Request
+from .._request import Request, transport_of
 from ._deflate import WINDOW_BITS, Deflate
 from ._options import Compression, Options
 
@@ -96,7 +96,7 @@ def negotiate(request: Request, options: Options) -> Agreement:
 
 
 def refusal(request: Request, why: str, status: int = 400) -> HandshakeError:
-    return HandshakeError(why, request.transport, status=status)
+    return HandshakeError(why, transport_of(request), status=status)
 
 
 def upgrade_required(request: Request, why: str) -> HandshakeError:

@@ -117,6 +117,9 @@ class Outgoing:
             return 0
         try:
             return self._send_nowait(frame)
+        except NotImplementedError:
+            self._send_nowait = None
+            return 0
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._break()
             return 0

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-import trio
-
 import trio_upgrade
-from trio_upgrade import Request, Response, Server, websocket
+from trio_upgrade import Request, Response, Server, UpgradedStream, websocket
 
 WebSocket = websocket.WebSocket[str | bytes]
 members: set[WebSocket] = set()
@@ -17,13 +15,13 @@ async def on_request(request: Request) -> Response:
     return Response(200, b"hello", content_type="text/plain")
 
 
-def on_upgrade(request: Request, stream: trio.abc.Stream) -> Awaitable[Response | None]:
+def on_upgrade(request: Request, stream: UpgradedStream) -> Awaitable[Response | None]:
     if not websocket.is_handshake(request):
         return echo(request, stream)
     return (broadcast_messages if request.path == "/broadcast" else echo_messages)(request, stream)
 
 
-async def echo(request: Request, stream: trio.abc.Stream) -> None:
+async def echo(request: Request, stream: UpgradedStream) -> None:
     await request.accept("echo")
     async for data in stream:
         await stream.send_all(data)

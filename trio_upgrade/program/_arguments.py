@@ -1,4 +1,4 @@
-"""The options of the command line, each with its help."""
+"""The arguments of the command line, each with its help."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ._proxies import TrustedProxies
-from ._version import __version__
+from .._proxies import TrustedProxies
+from .._version import __version__
 
-__all__ = ["PROG", "Options", "parse"]
+__all__ = ["PROG", "Arguments", "parse_arguments"]
 
 PROG = "trio-upgrade"
 
 DESCRIPTION = """
-Serve until Ctrl-C or SIGTERM, which shut down gracefully; a second one stops at once.
+Serve until Ctrl-C or SIGTERM. The first one shuts down gracefully, the second one stops
+at once.
 
 APPLICATION names a trio_upgrade.Server as module:attribute, or a function without
 arguments that gives one. The function may be plain, async, or an async context manager:
@@ -28,8 +29,8 @@ examples:
   trio-upgrade package.chat:server --host 0.0.0.0 --port 443 --certfile chat.pem
   trio-upgrade package.chat:server --unix /run/chat/socket --trusted-proxy unix
 
-The exit status is 0 after a shutdown, 1 where serving failed, and 2 where the command
-line is wrong.
+The exit status is 0 after a shutdown, 1 if the server cannot run or has failed, and 2 if
+the command line is wrong.
 """
 
 HOST = "127.0.0.1"
@@ -37,8 +38,8 @@ PORT = 8000
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
-class Options(argparse.Namespace):
-    """What the command line says; None where it does not."""
+class Arguments(argparse.Namespace):
+    """The arguments of the command line; None for an option that is not there."""
 
     application: str
     grace: float
@@ -53,13 +54,13 @@ class Options(argparse.Namespace):
     access_log: bool
 
     @property
-    def tcp(self) -> bool:
-        """It asks for a TCP port."""
+    def has_tcp(self) -> bool:
+        """Whether they name a TCP port or an address."""
         return self.host is not None or self.port is not None
 
     @property
     def tcp_host(self) -> str | None:
-        """The address to listen on; None for every one."""
+        """The address to listen on; None for every address."""
         return HOST if self.host is None else self.host or None
 
     @property
@@ -68,24 +69,28 @@ class Options(argparse.Namespace):
         return PORT if self.port is None else self.port
 
 
-class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose error messages have one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (try --help)\n")
 
 
-def parse(arguments: Sequence[str] | None) -> Options:
-    """The options of a command line, by default this process's. Where it is wrong, exits with status 2."""
+def parse_arguments(arguments: Sequence[str] | None) -> Arguments:
+    """Parse a command line; None stands for this process's own.
+
+    Raises:
+      SystemExit: with status 2 if the command line is wrong, and 0 after --help and --version.
+    """
     parser = make_parser()
-    options = parser.parse_args(arguments, Options())
-    check(parser, options)
-    return options
+    parsed = parser.parse_args(arguments, Arguments())
+    check_combination(parser, parsed)
+    return parsed
 
 
-def make_parser() -> Parser:
-    """What the options are."""
-    parser = Parser(
+def make_parser() -> OneLineParser:
+    """Make the parser, with the help of each argument."""
+    parser = OneLineParser(
         prog=PROG,
         description=DESCRIPTION,
         epilog=EPILOG,
@@ -95,27 +100,27 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("application", metavar="APPLICATION", help="module:attribute, imported from the current directory")
     add("--version", action="version", version=f"%(prog)s {__version__}")
-    add("--grace", type=grace, default=10, metavar="SECONDS", help="that a graceful shutdown may take (default: 10)")
+    add("--grace", type=grace, default=10, metavar="SECONDS", help="how long a shutdown may take (default: 10)")
 
     add = parser.add_argument_group(
         "where to listen",
-        "By default the sockets that systemd passes (LISTEN_FDS), else port 8000 of this machine alone.",
+        f"By default the sockets that systemd passes (LISTEN_FDS), or else port {PORT} of this machine alone.",
     ).add_argument
-    add("--host", help=f"the address to listen on, '' for every one (default: {HOST})")
+    add("--host", help=f"the address to listen on, '' for every address (default: {HOST})")
     add("--port", type=port, help=f"the TCP port, 0 for any that is free (default: {PORT})")
-    add("--unix", metavar="PATH", help="listen on a Unix socket here instead")
+    add("--unix", metavar="PATH", help="listen on a Unix socket at this path instead")
     add("--fd", type=descriptor, metavar="NUMBER", help="listen on this inherited file descriptor instead")
 
     add = parser.add_argument_group("TLS and proxies").add_argument
     add("--certfile", metavar="PATH", help="serve TLS with this certificate and its chain (PEM)")
-    add("--keyfile", metavar="PATH", help="the private key, where it is not in the certificate's file")
+    add("--keyfile", metavar="PATH", help="the private key, if it is not in the certificate's file")
     add(
         "--trusted-proxy",
         type=proxy,
         action="append",
         metavar="NETWORK",
-        help="believe X-Forwarded-For and X-Forwarded-Proto from here: 10.0.0.0/8, say, or `unix` for whoever comes "
-        "through a Unix socket; may be repeated, and replaces the proxies that the application names",
+        help="believe X-Forwarded-For and X-Forwarded-Proto from this network, such as 10.0.0.0/8; `unix` stands for "
+        "every peer on a Unix socket. May be repeated. Replaces the proxies that the application trusts.",
     )
 
     add = parser.add_argument_group("logs").add_argument
@@ -123,48 +128,52 @@ def make_parser() -> Parser:
         "--log-level",
         choices=LEVELS,
         metavar="LEVEL",
-        help=f"what goes to standard error: {', '.join(LEVELS)} (default: info, unless the application decides)",
+        help=f"log to standard error from this level on: {', '.join(LEVELS)} (default: info, unless the application "
+        "configures logging)",
     )
-    add("--access-log", action="store_true", help="a line on standard output for each response (combined format)")
+    add("--access-log", action="store_true", help="write a line to standard output for each response (combined format)")
     return parser
 
 
-def check(parser: Parser, options: Options) -> None:
-    """Refuse options that contradict each other."""
-    if options.tcp + (options.unix is not None) + (options.fd is not None) > 1:
+def check_combination(parser: OneLineParser, arguments: Arguments) -> None:
+    """Exit with status 2 if arguments contradict each other."""
+    if arguments.has_tcp + (arguments.unix is not None) + (arguments.fd is not None) > 1:
         parser.error("a TCP port (--host, --port), --unix and --fd exclude each other")
-    if options.keyfile is not None and options.certfile is None:
+    if arguments.keyfile is not None and arguments.certfile is None:
         parser.error("--keyfile needs --certfile")
-    if options.certfile is not None and options.unix is not None:
+    if arguments.certfile is not None and arguments.unix is not None:
         parser.error("--certfile and --unix exclude each other")
 
 
+# argparse puts the names of the following functions into its messages: "invalid port value: 'x'".
+
+
 def grace(text: str) -> float:
-    """Seconds."""
+    """Convert a number of seconds."""
     seconds = float(text)
-    if not seconds >= 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds from 0 on")
+    if not seconds >= 0:  # refuses NaN, too
+        raise argparse.ArgumentTypeError(f"must be 0 or more seconds, not {text}")
     return seconds
 
 
 def port(text: str) -> int:
-    """The number of a TCP port."""
+    """Convert the number of a TCP port."""
     if not 0 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"there is no port {text}: they go from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"there is no port {text}: ports go from 0 to 65535")
     return int(text)
 
 
 def descriptor(text: str) -> int:
-    """The number of a file descriptor."""
+    """Convert the number of a file descriptor."""
     if int(text) < 0:
         raise argparse.ArgumentTypeError(f"there is no file descriptor {text}")
     return int(text)
 
 
 def proxy(text: str) -> str:
-    """One of `Server.trusted_proxies`."""
+    """Check an item of `Server.trusted_proxies`."""
     try:
         TrustedProxies([text])
     except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{exc} (10.0.0.0/8 would be one; or say `unix`)") from exc
+        raise argparse.ArgumentTypeError(f"{exc}: give a network such as 10.0.0.0/8, or `unix`") from exc
     return text

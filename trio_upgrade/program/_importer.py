@@ -1,6 +1,6 @@
-"""What an operator names as `module:attribute`, and the server that it is or gives.
+"""Importing what an operator names as `module:attribute`, and getting the server from it.
 
-It knows nothing of where the server will listen.
+It does not know where the server will listen.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ import operator
 import reprlib
 from collections.abc import AsyncIterator, Callable
 
-from ._server import Server
+from .._server import Server
 
-__all__ = ["Application", "ApplicationError", "load"]
+__all__ = ["Application", "ApplicationError", "import_application"]
 
 
 class ApplicationError(Exception):
-    """What was named gives no server; the message says why, in one line."""
+    """The operator has not named a server, nor anything that gives one. The message says why, in one line."""
 
 
 class Application:
-    """A `Server`, or what gives one.
+    """A `Server`, or something that gives one.
 
     Args:
-      name: what messages call it.
-      target: a `Server`; an async context manager that gives one; or a function without arguments,
-        plain or async, that gives either.
+      name: what error messages call it.
+      target: a `Server`; an async context manager that gives one; or a function, plain or async,
+        that gives either and needs no arguments.
     """
 
     def __init__(self, name: str, target: object) -> None:
@@ -36,45 +36,48 @@ class Application:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Server]:
-        """The server, for as long as the block, with what runs around it.
+        """Give the server. What runs around it is open for as long as the block.
 
         Raises:
-          ApplicationError: there is no server. Whatever the application itself raises passes.
+          ApplicationError: there is no server.
+          BaseException: what the application itself raised.
         """
         given = self._target
         if callable(given) and not isinstance(given, contextlib.AbstractAsyncContextManager):
-            given = self._called(given)
+            given = self._call(given)
             if inspect.isawaitable(given):
                 given = await given
         if isinstance(given, contextlib.AbstractAsyncContextManager):
             async with given as entered:
-                yield self._checked(entered)
+                yield self._check(entered)
         else:
-            yield self._checked(given)
+            yield self._check(given)
 
-    def _called(self, function: Callable[..., object]) -> object:
+    def _call(self, function: Callable[..., object]) -> object:
         try:
-            with contextlib.suppress(ValueError):  # some of those written in C have no signature
+            with contextlib.suppress(ValueError):  # some functions written in C have no signature
                 inspect.signature(function).bind()
         except TypeError as exc:
-            raise ApplicationError(f"{self.name} takes arguments; what gives a Server takes none") from exc
+            raise ApplicationError(
+                f"{self.name} takes arguments; a function that gives a trio_upgrade.Server takes none"
+            ) from exc
         return function()
 
-    def _checked(self, given: object) -> Server:
+    def _check(self, given: object) -> Server:
         if isinstance(given, Server):
             return given
         if inspect.isasyncgen(given):
             raise ApplicationError(f"{self.name} is an async generator: it lacks @contextlib.asynccontextmanager")
         verb = "is" if given is self._target else "gives"
-        raise ApplicationError(f"{self.name} {verb} no trio_upgrade.Server, but {reprlib.repr(given)}")
+        raise ApplicationError(f"{self.name} {verb} {reprlib.repr(given)}, not a trio_upgrade.Server")
 
 
-def load(name: str) -> Application:
+def import_application(name: str) -> Application:
     """Import what is named as `module:attribute`, such as "package.module:server".
 
     Raises:
-      ApplicationError: the name has another form, or there is nothing of that name. What the module
-        raises when it is imported passes.
+      ApplicationError: the name does not have this form, or the module or the attribute does not exist.
+      BaseException: what the module raised while it was imported.
     """
     module_name, _, path = name.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), *path.split(".")]):
@@ -83,7 +86,7 @@ def load(name: str) -> Application:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
         if exc.name is None or not f"{module_name}.".startswith(f"{exc.name}."):
-            raise  # the module is there, and misses another one
+            raise  # the module exists, but it imports another one that does not
         raise ApplicationError(f"there is no module {exc.name}") from exc
     try:
         target = operator.attrgetter(path)(module)

@@ -1,4 +1,4 @@
-"""Listening sockets that another process has opened: by their number, or in systemd's way."""
+"""Listening sockets that another process has opened: named by their number, or passed by systemd."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ import trio
 
 __all__ = ["inherited_listener", "systemd_descriptors"]
 
-FIRST = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
+FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 
 
 def systemd_descriptors(environ: MutableMapping[str, str]) -> range:
-    """The descriptors that systemd has passed to this process; none where it was not activated by a socket.
+    """Return the descriptors that systemd has passed to this process: an empty range if it has passed no socket.
 
-    They are meant for this process alone: as by sd_listen_fds(3), the variables are removed.
+    They are meant for this process alone. So the variables are removed, as sd_listen_fds(3) does.
     """
     values = [environ.get(name, "") for name in ("LISTEN_PID", "LISTEN_FDS")]
     if not all(value.isdecimal() for value in values) or int(values[0]) != os.getpid():
         return range(0)
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
         environ.pop(name, None)
-    return range(FIRST, FIRST + int(values[1]))
+    return range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + int(values[1]))
 
 
 def inherited_listener(descriptor: int) -> trio.SocketListener:
-    """A listener on a socket that listens already. It owns the descriptor, which processes started here do not inherit.
+    """Return a listener on a socket that is listening already.
+
+    The listener owns the descriptor. Processes that are started from here do not inherit it.
 
     Raises:
-      OSError: there is no such descriptor, or it is no listening stream socket.
+      OSError: there is no such descriptor, or it is not a listening stream socket.
     """
     socket = stdlib_socket.socket(fileno=descriptor)
     socket.set_inheritable(False)

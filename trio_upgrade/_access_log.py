@@ -25,9 +25,11 @@ def is_on() -> bool:
 
 
 def log_response(request: Request | None, status: int, size: int) -> None:
-    """Log a response of `size` bytes of content, as they went over the wire.
+    """Log a response.
 
-    Without a request, it refused something that was none.
+    Args:
+      request: None if what it answers was not a request.
+      size: how many bytes of content went over the wire.
     """
     logger.info("%s", _line(request, status, size))
 

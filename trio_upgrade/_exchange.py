@@ -1,0 +1,190 @@
+"""One exchange: a request, its handler, and the response that is sent.
+
+It decides whether the connection can be kept for another request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import trio
+
+from . import _access_log
+from ._body import IncomingBody
+from ._error_responses import HANDLER_FAILED, refusal
+from ._exceptions import ConnectionBroken, ProtocolError, flatten, is_failure_of
+from ._failures import log_failure
+from ._handlers import RequestHandler
+from ._limits import Limits
+from ._reply import Reply, Sent
+from ._request import Request, attach
+from ._response import Framing, Response, asks_to_close, close_content, encode, has_stream, open_content
+from ._shared import Shared
+from ._transport import Transport
+
+__all__ = ["Exchange", "awaitable", "send_last_response"]
+
+T = TypeVar("T")
+
+
+class Exchange:
+    """A request and its answer.
+
+    Its methods that end it return whether the connection can be kept for another request.
+
+    Args:
+      request: the request.
+      must_close: the connection cannot be kept for another request.
+      body: the request's body.
+      reply: what is sent.
+      transport, limits, shared: of the connection.
+
+    Attributes:
+      failure: what a handler raised, once it is logged.
+    """
+
+    __slots__ = ("body", "failure", "limits", "must_close", "reply", "request", "shared", "transport")
+
+    def __init__(
+        self,
+        request: Request,
+        must_close: bool,
+        body: IncomingBody,
+        reply: Reply,
+        transport: Transport,
+        limits: Limits,
+        shared: Shared,
+    ) -> None:
+        self.request = request
+        self.must_close = must_close
+        self.body = body
+        self.reply = reply
+        self.transport = transport
+        self.limits = limits
+        self.shared = shared
+        self.failure: BaseException | None = None
+
+    async def respond(self, handler: RequestHandler) -> bool:
+        """Let `on_request` make a response, and send it."""
+        attach(self.request, self.body)
+        try:
+            response = await awaitable(handler(self.request), "on_request")
+            if not isinstance(response, Response):
+                raise TypeError(f"on_request returned {response!r}, not a Response")
+        except BaseException as exc:
+            return await self.fail(exc)
+        return await self.send_response(response)
+
+    async def send_response(self, response: Response) -> bool:
+        """Send the response that a handler returned."""
+        close = self._must_close() or asks_to_close(response)
+        try:
+            await self._send_and_log(response, close)
+        except BaseException as exc:
+            if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
+                return False  # our own sending found that nobody is there
+            return await self.fail(exc)
+        self.body.close()
+        if not close:
+            close = not await self._drain()
+        if close:
+            await self.transport.linger(self.limits.linger_timeout)
+        return not close
+
+    async def _send_and_log(self, response: Response, close: bool) -> None:
+        request = self.request
+        head = b""
+        try:
+            head = encode(response, request.method, request.http_version, close)
+            await self.reply.begin(head)
+            if has_stream(response, request.method):
+                await self._send_stream(response)
+            self.reply.complete()
+        finally:
+            if head and _access_log.is_on():
+                _access_log.log_response(request, response.status, content_size(self.reply, head))
+            await close_content(response)
+
+    async def _send_stream(self, response: Response) -> None:
+        """Send streamed content as it is made, never ahead of what the peer takes."""
+        framing = Framing(response, self.request.http_version)
+        async with open_content(response) as items:
+            async for item in items:
+                if data := framing.encode(item):
+                    await self.reply.send(data)
+        if data := framing.end():
+            await self.reply.send(data)
+
+    def _must_close(self) -> bool:
+        """The connection cannot be kept for another request (RFC 9112 section 9.3)."""
+        body = self.body
+        return (
+            self.must_close
+            or self.shared.shutdown.has_begun
+            or body.is_broken
+            or (self.reply.sent is Sent.AWAITED and not body.has_ended)
+            or body.length_left > self.limits.max_drain
+        )
+
+    async def _drain(self) -> bool:
+        """Discard the rest of the body; False if the connection cannot be kept."""
+        if self.body.has_ended:
+            return True
+        drained = False
+        with self.shared.shutdown.cancel_scope(), contextlib.suppress(ProtocolError, trio.BusyResourceError):
+            drained = await self.body.discard(self.limits.max_drain)
+        return drained
+
+    async def fail(self, exc: BaseException) -> bool:
+        """Log what a handler raised, answer it if nothing was sent, and close.
+
+        Raises:
+          BaseException: the part of it that must end the task.
+        """
+        if others := log_failure(self.request, exc, self.shared.counters):
+            raise others
+        self.failure = exc
+        if not self.reply.has_begun:
+            response = HANDLER_FAILED
+            leaf = flatten(exc)[0]
+            if isinstance(leaf, ProtocolError) and is_failure_of(self.transport, exc, ProtocolError):
+                response = refusal(leaf)
+            with contextlib.suppress(ConnectionBroken):  # nobody is left to talk to
+                await self.refuse(response)
+        return False
+
+    async def refuse(self, response: Response) -> bool:
+        """Send a last response of the server's own, and close."""
+        await send_last_response(self.reply, response, self.request)
+        await self.transport.linger(self.limits.linger_timeout)
+        return False
+
+
+async def send_last_response(reply: Reply, response: Response, request: Request | None = None) -> None:
+    """Send a response that says `Connection: close`, and log it.
+
+    Raises:
+      ConnectionBroken: the peer does not take it.
+    """
+    head = encode(response, request.method if request else "GET", "1.1", close=True)
+    try:
+        await reply.begin(head)
+        reply.complete()
+    finally:
+        if _access_log.is_on():
+            _access_log.log_response(request, response.status, content_size(reply, head))
+
+
+def content_size(reply: Reply, head: bytes) -> int:
+    """How many bytes of content were sent after a head that may have some content with it."""
+    return max(reply.size - head.index(b"\r\n\r\n") - 4, 0)
+
+
+def awaitable(answer: Awaitable[T], what: str) -> Awaitable[T]:
+    """What a handler's call gave, if that can be awaited."""
+    if not inspect.isawaitable(answer):
+        raise TypeError(f"{what} must be an async function, but its call returned {answer!r}")
+    return answer

@@ -1,0 +1,34 @@
+"""What the connections of one serving share. It knows neither the serving nor its connections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from ._head_timeout import HeadTimers
+from ._shutdown import Shutdown
+from ._statistics import Counters
+
+__all__ = ["Shared"]
+
+
+class Shared:
+    """What the connections of one serving share.
+
+    Attributes:
+      server: the `Server`, which only `Request.server` gives away.
+      shutdown: the server's shutdown.
+      counters: count what the server's connections do.
+      head_timers: end the waits for a request's head that take too long.
+      nursery: for tasks that several connections share; None until the serving has opened it.
+    """
+
+    __slots__ = ("__weakref__", "counters", "head_timers", "nursery", "server", "shutdown")
+
+    def __init__(self, server: Any, shutdown: Shutdown, counters: Counters) -> None:
+        self.server = server
+        self.shutdown = shutdown
+        self.counters = counters
+        self.head_timers = HeadTimers()
+        self.nursery: trio.Nursery | None = None

@@ -1,0 +1,201 @@
+"""Any trio stream as a transport: TLS, a stream in memory, or one that a user made.
+
+It knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import trio
+from trio.lowlevel import checkpoint
+
+from ._exceptions import ConnectionBroken
+from ._socket_transport import SocketTransport, set_options
+from ._tls import send_close_notify
+from ._transport import Buffer, Transport, close_at_once, deadline_in, patience, quiet
+
+__all__ = ["StreamTransport", "as_transport"]
+
+SEND_SIZE = 16 * 1024
+
+
+class StreamTransport(Transport):
+    """A transport that calls the methods of a stream.
+
+    Args:
+      stream: it is owned from now on.
+      peername: the address of the peer, if it has one.
+    """
+
+    __slots__ = ("_stream", "_waiting")
+
+    def __init__(self, stream: trio.abc.Stream, peername: Any = None) -> None:
+        super().__init__(peername)
+        self._stream = stream
+        self._waiting: trio.CancelScope | None = None
+
+    @property
+    def stream(self) -> trio.abc.Stream:
+        """The stream itself."""
+        return self._stream
+
+    @property
+    def is_tls(self) -> bool:
+        """The stream is TLS."""
+        return isinstance(self._stream, trio.SSLStream)
+
+    @property
+    def _below(self) -> trio.abc.Stream | None:
+        """The stream below TLS."""
+        return self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else None
+
+    @property
+    def _socket(self) -> SocketTransport | None:
+        """Our own socket below TLS. An interrupt of that one keeps every byte that TLS has seen."""
+        below = self._below
+        return below if isinstance(below, SocketTransport) else None
+
+    async def start(self, timeout: float | None) -> None:
+        """See `Transport.start`."""
+        if not isinstance(self._stream, trio.SSLStream):
+            return await checkpoint()
+        with trio.CancelScope(deadline=deadline_in(timeout)) as scope:
+            try:
+                await self._stream.do_handshake()
+            except trio.BrokenResourceError as exc:
+                raise self._failure(exc) from exc
+        if scope.cancelled_caught:
+            raise ConnectionBroken(f"the TLS handshake took more than {timeout} seconds", self)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Calls `receive_some` of the stream."""
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError as exc:
+            raise self._failure(exc) from exc
+        self.bytes_received += len(data)
+        return data
+
+    async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See `Transport.receive_interruptibly`."""
+        if self._socket is not None:
+            return await self.receive_some(max_bytes)
+        with trio.CancelScope() as self._waiting:
+            return await self.receive_some(max_bytes)
+        raise trio.WouldBlock("the wait for bytes was interrupted")
+
+    def interrupt(self) -> None:
+        """See `Transport.interrupt`."""
+        if self._socket is not None:
+            self._socket.interrupt()
+        elif self._waiting is not None:
+            self._waiting.cancel()
+
+    def clear_interrupt(self) -> None:
+        """See `Transport.clear_interrupt`."""
+        self._waiting = None
+        if self._socket is not None:
+            self._socket.clear_interrupt()
+
+    async def send_all(self, data: Buffer) -> None:
+        """Calls `send_all` of the stream."""
+        try:
+            await self._stream.send_all(data)
+        except trio.BrokenResourceError as exc:
+            raise self._failure(exc) from exc
+        self.bytes_sent += memoryview(data).nbytes
+
+    def send_nowait(self, data: Buffer) -> int:
+        """A trio stream has no such method."""
+        raise NotImplementedError(f"a {type(self._stream).__name__} cannot send without waiting")
+
+    async def send_within(self, data: bytes, timeout: float | None) -> None:
+        """See `Transport.send_within`. Unless our own socket is below, a part is 16 KiB."""
+        if self._socket is not None:
+            self._socket.send_timeout = timeout
+            try:
+                return await self.send_all(data)
+            finally:
+                self._socket.send_timeout = None
+        with memoryview(data) as view:
+            for start in range(0, len(view), SEND_SIZE):
+                with view[start : start + SEND_SIZE] as piece, patience(self, timeout):
+                    await self.send_all(piece)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Calls `wait_send_all_might_not_block` of the stream."""
+        try:
+            await self._stream.wait_send_all_might_not_block()
+        except trio.BrokenResourceError as exc:
+            raise self._failure(exc) from exc
+
+    async def send_eof(self) -> None:
+        """Calls `send_eof` of the stream.
+
+        Raises:
+          NotImplementedError: the stream cannot end one direction alone, as over TLS.
+        """
+        if not isinstance(self._stream, trio.abc.HalfCloseableStream):
+            raise NotImplementedError(f"a {type(self._stream).__name__} cannot end one direction and keep the other")
+        try:
+            await self._stream.send_eof()
+        except trio.BrokenResourceError as exc:
+            raise self._failure(exc) from exc
+
+    async def linger(self, seconds: float) -> None:
+        """See `Transport.linger`.
+
+        Over TLS our side ends with close_notify, and the rest happens on the stream below. Another
+        stream that cannot end one direction alone is closed by its own `aclose`.
+        """
+        stream = self._stream
+        try:
+            with trio.move_on_after(seconds), quiet():
+                if isinstance(stream, trio.SSLStream):
+                    await self._linger_below_tls(stream, seconds)
+                elif isinstance(stream, trio.abc.HalfCloseableStream):
+                    await stream.send_eof()
+                    while await stream.receive_some():
+                        pass
+                else:
+                    await stream.aclose()
+        finally:
+            await self.abort()
+
+    async def _linger_below_tls(self, stream: trio.SSLStream[trio.abc.Stream], seconds: float) -> None:
+        if self._socket is not None:
+            await self._socket.evict()
+        await send_close_notify(stream)
+        await as_transport(stream.transport_stream).linger(seconds)
+
+    async def abort(self) -> None:
+        """See `Transport.abort`."""
+        below = self._below
+        await close_at_once(self._stream)
+        if below is not None:  # a TLS layer that has unwrapped itself no longer closes it
+            await close_at_once(below)
+
+    async def aclose(self) -> None:
+        """Calls `aclose` of the stream: over TLS, it sends close_notify."""
+        await self._stream.aclose()
+
+    def _failure(self, exc: trio.BrokenResourceError) -> ConnectionBroken:
+        return ConnectionBroken(f"the connection to the peer is broken: {exc.__cause__ or exc}", self)
+
+
+def as_transport(stream: trio.abc.Stream) -> Transport:
+    """`stream` as a transport, unless it is one."""
+    return stream if isinstance(stream, Transport) else StreamTransport(stream, _prepare(stream))
+
+
+def _prepare(stream: trio.abc.Stream) -> Any:
+    """Set the options of the socket below, if there is one; returns the address of the peer."""
+    if isinstance(stream, trio.SSLStream):
+        return _prepare(stream.transport_stream)
+    if isinstance(stream, trio.SocketStream):
+        set_options(stream.socket)
+        with contextlib.suppress(OSError):
+            return stream.socket.getpeername()
+    return getattr(stream, "peername", None)
