@@ -1,4 +1,4 @@
-"""The end of a TLS connection, without its transport's."""
+"""The end of a `trio.SSLStream`, without the end of the stream below it."""
 
 from __future__ import annotations
 
