@@ -22,7 +22,6 @@ from ._serving_state import ServingState
 from ._settings import Settings
 from ._socket_transport import SocketTransport
 from ._stream_transport import as_transport
-from ._tls_engine import check_context
 from ._tls_transport import TlsTransport
 from ._transport import Transport
 
@@ -77,8 +76,6 @@ class Serving:
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         """Serve on listeners, with TLS if there is a context, and close them."""
-        if ssl_context is not None:
-            check_context(ssl_context)
         async with self.open() as nursery:
             for listener in listeners:
                 until = trio.CancelScope()

@@ -190,7 +190,7 @@ class TlsTransport(Transport):
         """Send what TLS answers to what it has received, if the kernel takes it. Whoever sends next sends the rest."""
         if len(self._unsent) + self._engine.pending > MAX_ANSWERS:
             raise self._fail("the peer makes TLS answer all the time, and does not take the answers")
-        if not (self._sending or self._flushed):
+        if not self._is_sending:
             with quiet():
                 self._offer(self._engine.take())
 
@@ -246,6 +246,11 @@ class TlsTransport(Transport):
             raise self._broken(exc) from exc
         self._unsent = encrypted[sent:]
         return not self._unsent
+
+    @property
+    def _is_sending(self) -> bool:
+        """A task is about to send all that is kept."""
+        return self._sending or self._flushed is not None
 
     async def _flush(self) -> None:
         """Send all that is to be sent, and wait while the kernel takes nothing."""
@@ -365,7 +370,7 @@ class TlsTransport(Transport):
         before = self._state
         self._mark_closed()
         await self._below.evict()
-        while self._receiving or self._sending or self._flushed:
+        while self._receiving or self._is_sending:
             await checkpoint()
         if before is OPEN:
             try:
@@ -406,7 +411,7 @@ class TlsTransport(Transport):
             self._move(BROKEN)
         if isinstance(reason, ssl.SSLEOFError):
             reason = "it ended without TLS's close_notify, and what the peer sent may be cut short"
-        if self._engine.pending and not (self._sending or self._flushed):
+        if self._engine.pending and not self._is_sending:
             with quiet():
                 self._offer(self._engine.take())
         return ConnectionBroken(f"the connection to the peer is broken: {reason}", self)

@@ -5,8 +5,10 @@ RFC 8446 sections 5.2 (records), 7.2 and 7.3 (keys).
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import struct
+from pathlib import Path
 
 import trio
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -74,14 +76,19 @@ class RecordClient:
     """A client's side of a connection: bytes in and out, without a transport.
 
     Args:
-      context: the client's; it must have a `keylog_filename`, of which nobody else makes use meanwhile.
+      context: the client's. For `records`, it must have a `keylog_filename` that nobody else uses meanwhile.
+
+    Attributes:
+      state: of TLS.
+      has_ended: the server has sent close_notify.
     """
 
     def __init__(self, context: ssl.SSLContext) -> None:
-        self._log: str = context.keylog_filename
+        self._log = context.keylog_filename
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.state = context.wrap_bio(self._incoming, self._outgoing, server_hostname="test.example")
+        self.has_ended = False
 
     def handshake(self, received: bytes = b"") -> tuple[bool, bytes]:
         """Go on with the handshake; returns whether it is done, and what is to be sent."""
@@ -96,8 +103,8 @@ class RecordClient:
         """What makes the records that follow the handshake."""
         cipher = self.state.cipher()
         assert cipher is not None
-        with open(self._log) as log:
-            secrets = [line.split()[2] for line in log if line.startswith("CLIENT_TRAFFIC_SECRET_0 ")]
+        lines = Path(self._log).read_text().splitlines()
+        secrets = [line.split()[2] for line in lines if line.startswith("CLIENT_TRAFFIC_SECRET_0 ")]
         return Records(bytes.fromhex(secrets[-1]), cipher[0])
 
     def encrypt(self, data: bytes) -> bytes:
@@ -105,23 +112,32 @@ class RecordClient:
         self.state.write(data)
         return self._outgoing.read()
 
+    def end(self) -> bytes:
+        """close_notify, made by `ssl`."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.state.unwrap()
+        return self._outgoing.read()
+
     def decrypt(self, received: bytes) -> bytes:
-        """The data in what was received. After the server's close_notify comes no more."""
+        """The data in what was received."""
         self._incoming.write(received)
         data = b""
         try:
             while more := self.state.read(65536):
                 data += more
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+            self.has_ended = True
+        except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:
+            self.has_ended = True
         return data
 
-    async def connect(self, stream: trio.abc.Stream) -> Records:
+    async def connect(self, stream: trio.abc.Stream) -> None:
         """Do the handshake over a stream."""
         done, sent = self.handshake()
         while True:
             if sent:
                 await stream.send_all(sent)
             if done:
-                return self.records()
+                return
             done, sent = self.handshake(bytes(await stream.receive_some()))
