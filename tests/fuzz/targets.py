@@ -21,6 +21,7 @@ from trio_upgrade import Limits, ProtocolError, Request, Response, Server, webso
 from trio_upgrade._request_head import read_any, read_plain
 
 from ..support.websocket_client import OFFER, handshake
+from .tls import tls
 
 __all__ = ["TARGETS", "Outcome", "heads", "http", "http_server", "pieces", "run", "websockets"]
 
@@ -171,4 +172,4 @@ def websocket_server(compression: Any, outcome: Outcome) -> Server:
     return Server(on_upgrade=websocket.handler(chat, compression=compression, max_message_size=500))
 
 
-TARGETS = {"http": http, "websocket": websockets}
+TARGETS: dict[str, Callable[[bytes], object]] = {"http": http, "tls": tls, "websocket": websockets}
