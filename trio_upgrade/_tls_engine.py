@@ -77,7 +77,7 @@ class TlsEngine:
                 self._feed_slice()
             else:
                 break
-        self.is_holding = True  # the client's first data may have come along
+        self.is_holding = bool(self._incoming.pending or self._arrived)  # the client's first data came along
         if self.state.version() == "TLSv1.3":
             # What is left to send are session tickets. A client that only sends, and then closes, does not read them,
             # and its kernel would answer them with a reset. So they go out with our first data.
@@ -95,7 +95,7 @@ class TlsEngine:
             data, self._decrypted = self._decrypted[:max_bytes], self._decrypted[max_bytes:]
             return data
         if self._error is not None:
-            raise self._error
+            raise type(self._error)(*self._error.args)
         parts: list[bytes] = []
         size = 0
         given = self._incoming.pending
@@ -126,7 +126,9 @@ class TlsEngine:
         except ssl.SSLZeroReturnError:
             return b""
         except ssl.SSLError as exc:
-            self._error = exc  # OpenSSL does not say it twice
+            # OpenSSL does not say it twice. The exception itself has a traceback that leads back here, so it is
+            # not kept: the cycle would keep the TLS object until a garbage collection.
+            self._error = type(exc)(*exc.args)
             if is_first:
                 raise
             return b""

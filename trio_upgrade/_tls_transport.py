@@ -411,7 +411,7 @@ class TlsTransport(Transport):
             self._move(BROKEN)
         if isinstance(reason, ssl.SSLEOFError):
             reason = "it ended without TLS's close_notify, and what the peer sent may be cut short"
-        if self._engine.pending and not self._is_sending:
+        elif self._engine.pending and not self._is_sending:
             with quiet():
                 self._offer(self._engine.take())
         return ConnectionBroken(f"the connection to the peer is broken: {reason}", self)

@@ -16,7 +16,7 @@ import trio.testing
 
 from trio_upgrade import Limits, Request, Response, Server, TLSInfo, websocket
 
-from ..support.client import Client, Connect, connect_tls, echo, get, okay, upgrade
+from ..support.client import Client, Connect, connect_tls, echo, get, okay, reset, upgrade
 from ..support.tls_client import AUTHORITY, make_contexts
 from ..support.websocket_client import handshake, text
 
@@ -189,8 +189,39 @@ async def test_a_client_that_says_nothing_costs_no_tls_object() -> None:
             await stream.aclose()
 
 
+@pytest.mark.parametrize("ending", ["close_notify", "cut off", "noise", "reset", "in the handshake"])
+async def test_the_end_of_a_connection_frees_its_tls_object(ending: str) -> None:
+    """At once, and not when the garbage collector finds it."""
+    contexts = make_contexts()
+    server = Server(okay)
+    gc.collect()
+    gc.disable()
+    try:
+        async with serving_tls(server, contexts[0]) as port:
+            below = await trio.open_tcp_stream("127.0.0.1", port)
+            client = trio.SSLStream(below, contexts[1], server_hostname="test.example")
+            if ending == "in the handshake":
+                await below.send_all(b"\x16\x03\x01")
+            else:
+                await client.send_all(get())
+                assert (await client.receive_some()).startswith(b"HTTP/1.1 200")
+            if ending == "close_notify":
+                await client.aclose()
+            elif ending == "noise":
+                await below.send_all(b"GET / HTTP/1.1\r\n\r\n")
+            elif ending == "reset":
+                reset(Client(below))
+            await below.aclose()
+            while server.statistics().open:
+                await trio.lowlevel.checkpoint()
+            assert count_tls_objects() == 0
+    finally:
+        gc.enable()
+
+
 def count_tls_objects() -> int:
-    return sum(type(thing) is ssl.SSLObject for thing in gc.get_objects())
+    """Those of servers."""
+    return sum(type(thing) is ssl.SSLObject and thing.server_side for thing in gc.get_objects())
 
 
 async def test_a_client_is_told_why_its_handshake_failed(logged: Logged) -> None:
