@@ -1,7 +1,7 @@
 """The smallest upgrade server: whatever arrives on the upgraded stream goes back."""
 
 import trio_upgrade
-from trio_upgrade import Request, Response, Server
+from trio_upgrade import Request, Response, Server, UpgradedStream
 
 
 async def on_request(request: Request) -> Response:
