@@ -41,6 +41,7 @@ class Connection:
     __slots__ = ("_http", "_serving", "_settings", "_wait", "transport")
 
     def __init__(self, transport: Transport, settings: Settings, serving: ServingState) -> None:
+        transport.send_timeout = settings.limits.send_timeout
         self.transport = transport
         self._settings = settings
         self._serving = serving
@@ -121,7 +122,7 @@ class Connection:
         transport, settings, serving = self.transport, self._settings, self._serving
         protocols, wants_close = connection_options(head)
         request = Request(head, protocols, transport, settings.proxies, serving)
-        reply = Reply(transport, settings.limits.send_timeout, is_awaited(head, bool(self._http.buffer)))
+        reply = Reply(transport, is_awaited(head, bool(self._http.buffer)))
         body = IncomingBody(self._http, transport, head, settings.limits, reply)
         return Exchange(request, wants_close, body, reply, transport, settings.limits, serving)
 
@@ -141,7 +142,7 @@ class Connection:
 
     async def _end(self, response: Response) -> None:
         """Send a response although there is no request, and close."""
-        await send_last_response(Reply(self.transport, self._settings.limits.send_timeout, False), response)
+        await send_last_response(Reply(self.transport, awaited=False), response)
         await self.transport.linger(self._settings.limits.linger_timeout)
 
     async def turn_away(self) -> None:

@@ -9,7 +9,9 @@ This module knows nothing of what a response says.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from enum import IntEnum
+from typing import Any
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -18,6 +20,9 @@ from ._exceptions import ConnectionBroken
 from ._transport import Transport
 
 __all__ = ["Reply", "Sent"]
+
+
+JOINED = 64 * 1024  # bytes: to copy a longer content, so that it goes out with its head, costs more than a second call
 
 
 class Sent(IntEnum):
@@ -55,19 +60,17 @@ class Reply:
 
     Args:
       transport: where it is sent.
-      timeout: how many seconds the peer may take nothing of what is sent; None for ever.
       awaited: the client waits for a 100 (Continue).
 
     Attributes:
       sent: how much was sent.
     """
 
-    __slots__ = ("_begin", "_interim_done", "_timeout", "_transport", "sent")
+    __slots__ = ("_begin", "_interim_done", "_transport", "sent")
 
-    def __init__(self, transport: Transport, timeout: float | None, awaited: bool) -> None:
+    def __init__(self, transport: Transport, awaited: bool) -> None:
         self._transport = transport
-        self._timeout = timeout
-        self._begin: int | None = None  # what the transport had sent when the response, or the switch, began
+        self._begin: int | None = None  # what the transport has sent before the content, or before the switch
         self._interim_done: trio.Event | None = None
         self.sent = AWAITED if awaited else NOTHING
 
@@ -87,9 +90,9 @@ class Reply:
         return self._begin is not None
 
     @property
-    def size(self) -> int:
-        """How many bytes were sent since the response, or the switch, began."""
-        return 0 if self._begin is None else self._transport.bytes_sent - self._begin
+    def content_size(self) -> int:
+        """How many bytes of the response's content were sent, with the overhead of its chunks."""
+        return 0 if self._begin is None else max(self._transport.bytes_sent - self._begin, 0)
 
     # ---- interim responses
 
@@ -102,7 +105,7 @@ class Reply:
         self._move(INTERIM)
         self._interim_done = trio.Event()
         try:
-            await self._transport.send_within(data, self._timeout)
+            await self._transport.send_all(data)
         except BaseException:
             self._cut(INTERIM)
             raise
@@ -131,8 +134,8 @@ class Reply:
 
     # ---- the response
 
-    async def begin(self, data: bytes) -> None:
-        """Send the begin of the response, at least its head.
+    async def begin(self, head: bytes, content: bytes = b"") -> None:
+        """Send the head of the response, and the first of its content, in one write if that is small.
 
         Cancelled, it has broken the connection.
 
@@ -142,12 +145,20 @@ class Reply:
         if self.sent > NOTHING:
             await self.wait_for_interim()
         self._move(RESPONSE)
-        self._begin = self._transport.bytes_sent
-        await self._transport.send_within(data, self._timeout)
+        self._begin = self._transport.bytes_sent + len(head)
+        if len(content) <= JOINED:
+            await self._transport.send_all(head + content)
+        else:
+            await self._transport.send_all(head)
+            await self._transport.send_all(content)
 
-    async def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> Coroutine[Any, Any, None]:
         """Send more of the response."""
-        await self._transport.send_within(data, self._timeout)
+        return self._transport.send_all(data)
+
+    def send_file(self, file: int, size: int) -> Coroutine[Any, Any, None]:
+        """Send an open file as the content of the response; see `Transport.send_file`."""
+        return self._transport.send_file(file, size)
 
     def complete(self) -> None:
         """All of the response was sent."""
@@ -173,12 +184,13 @@ class Reply:
         self._move(SWITCHING)
         self._begin = self._transport.bytes_sent
         try:
-            await self._transport.send_within(head, self._timeout)
+            await self._transport.send_all(head)
         except BaseException:
             self._cut(SWITCHING)
             raise
         if self.sent is SWITCHING:
             self._move(SWITCHED)
+            self._transport.send_timeout = None  # from now on it is the handler that waits
 
     def _check_not_begun(self) -> None:
         if self.sent is CLOSED:

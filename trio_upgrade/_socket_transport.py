@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import os
 import socket as stdlib_socket
 from enum import Enum
 from typing import Any
@@ -25,6 +26,9 @@ from ._exceptions import ConnectionBroken
 from ._transport import RECEIVE_SIZE, Buffer, Transport, patience, quiet
 
 __all__ = ["SocketTransport", "set_options"]
+
+
+SENDFILE_PIECE = 1024 * 1024  # bytes; then others get a turn
 
 
 class Ours(Enum):
@@ -79,16 +83,14 @@ class SocketTransport(Transport):
 
     Attributes:
       socket: the socket.
-      send_timeout: how many seconds the peer may take nothing of what is sent; None for ever.
     """
 
-    __slots__ = ("_ours", "_receiving", "_sending", "_theirs", "_wake", "send_timeout", "socket")
+    __slots__ = ("_ours", "_receiving", "_sending", "_theirs", "_wake", "socket")
 
     def __init__(self, sock: stdlib_socket.socket, peername: Any = None) -> None:
         super().__init__(peername)
         sock.setblocking(False)
         self.socket = sock
-        self.send_timeout: float | None = None
         self._ours = OPEN
         self._theirs = Theirs.OPEN
         self._receiving = False  # a task is inside of a receive
@@ -217,13 +219,29 @@ class SocketTransport(Transport):
         self.bytes_sent += sent
         return sent
 
-    async def send_within(self, data: bytes, timeout: float | None) -> None:
-        """See `Transport.send_within`. A part is what the kernel takes in one call."""
-        self.send_timeout = timeout
+    async def send_file(self, file: int, size: int) -> None:
+        """See `Transport.send_file`. The kernel copies the file to the socket."""
+        self._check_sending()
+        self._sending = True
+        offset = 0
         try:
-            await self.send_all(data)
+            while offset < size:
+                await checkpoint_if_cancelled()
+                try:
+                    sent = os.sendfile(self.socket.fileno(), file, offset, min(SENDFILE_PIECE, size - offset))
+                except BlockingIOError:
+                    with patience(self, self.send_timeout):
+                        await self._wait_writable()
+                    continue
+                if not sent:
+                    raise EOFError(f"the file has {offset} bytes, not {size}")
+                offset += sent
+                self.bytes_sent += sent
+                await cancel_shielded_checkpoint()
+        except OSError as exc:
+            raise self._failure(exc) from exc
         finally:
-            self.send_timeout = None
+            self._sending = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream.wait_send_all_might_not_block`."""

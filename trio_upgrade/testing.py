@@ -124,7 +124,7 @@ def make_request(
     assert head is not None
     serving = ServingState(Server() if server is None else server, Shutdown(), Counters())
     made = Request(head, connection_options(head)[0], transport, TrustedProxies(()), serving)
-    attach(made, IncomingBody(http, transport, head, Limits(), Reply(transport, None, False)))
+    attach(made, IncomingBody(http, transport, head, Limits(), Reply(transport, awaited=False)))
     return made
 
 

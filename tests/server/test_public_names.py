@@ -29,7 +29,7 @@ PUBLIC = {
         *("accept", "body", "client", "headers", "http_version", "method", "path", "peername", "query"),
         *("scheme", "server", "target", "transport", "upgrade"),
     },
-    trio_upgrade.Response: {"content", "headers", "status"},
+    trio_upgrade.Response: {"content", "file", "headers", "status"},
     trio_upgrade.Server: {
         *("serve_tcp", "serve_ssl_over_tcp", "serve_unix", "serve_listeners", "serve_stream"),
         *("shutdown", "shutting_down", "cancel_on_shutdown", "nursery"),
