@@ -71,6 +71,8 @@ class Response:
     ) -> None:
         if not isinstance(status, int):
             raise TypeError(f"the status of a response is an int, not {status!r}: Response(200, content)?")
+        if content_type is not None and not isinstance(content_type, str):
+            raise TypeError(f"the content type is a str, not {content_type!r}")
         if not 200 <= status <= 999:
             raise ValueError(f"the status of a response is from 200 to 999, not {status!r}")
         fields = encode_fields(headers, NOT_GIVEN)
@@ -123,7 +125,7 @@ class Response:
         return self._headers
 
     def _check_length(self, fields: list[tuple[bytes, bytes]]) -> int | None:
-        """The length that `Content-Length` will say: None if chunks are to tell."""
+        """The Content-Length; None if it is not known."""
         given = [value for name, value in fields if name.lower() == b"content-length"]
         if given and (len(given) > 1 or not given[0].isdigit()):
             raise ValueError("Content-Length is not one number")
@@ -158,7 +160,7 @@ def has_content(response: Response, method: str) -> bool:
 
 
 def _is_chunked(response: Response, http_version: str) -> bool:
-    """The end of the content is told by chunks (RFC 9112 section 6.3)."""
+    """The content is sent in chunks (RFC 9112 section 6.3)."""
     return response._length is None and http_version == "1.1"
 
 

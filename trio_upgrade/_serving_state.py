@@ -17,7 +17,7 @@ class ServingState:
     """What the connections of one serving share.
 
     Attributes:
-      server: the `Server`, which only `Request.server` gives away.
+      server: the `Server`, for `Request.server` alone.
       shutdown: the server's shutdown.
       counters: count what the server's connections do.
       head_timers: end the waits for a request's head that take too long.

@@ -192,6 +192,7 @@ async def test_a_cancelled_close_of_the_stream_that_a_websocket_took_over_does_n
     await trio.testing.wait_all_tasks_blocked(0.01)
     asked.set()
     await closed.wait()
+    await trio.testing.wait_all_tasks_blocked()
     assert not left.is_set()
     assert await client.rest() == b""
     await client.send_eof()

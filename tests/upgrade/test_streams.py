@@ -37,7 +37,7 @@ def fix_buffers(stream: trio.SocketStream | SocketTransport | TransportInfo) -> 
     """Keep the kernel from finding more room while nobody reads."""
     if stream.socket is not None:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            stream.setsockopt(socket.SOL_SOCKET, option, 2**14)
+            stream.socket.setsockopt(socket.SOL_SOCKET, option, 2**14)
 
 
 async def clog(stream: trio.abc.Stream) -> None:

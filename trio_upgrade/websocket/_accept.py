@@ -165,8 +165,8 @@ def accept(
       origins: which web pages may connect, as their browsers tell in the Origin field. By default "same": pages from
         the host and port that the Host field names, and clients without an Origin, which are not browsers. "*": all.
         A list of str, such as `["https://example.com"]`: pages with one of these origins, and no other client.
-      compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message with those
-        before it in mind: that is smaller, and takes some 50 KB of memory a connection. By default None: no
+      compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message using
+        the earlier ones: that is smaller, and takes some 50 KB of memory a connection. By default None: no
         compression. A client that does not offer compression gets none.
       headers: further fields of the 101, a mapping or pairs of str. By default none.
       max_message_size: how many bytes a message that arrives may have, after inflating; a larger one closes the
