@@ -4,16 +4,16 @@ An ordinary request gets a `Response` from a handler. An upgrade request that is
 the upgrade handler, with a `trio.abc.Stream` that cannot lose a byte.
 """
 
-from ._body import Body
 from ._exceptions import BodyTooLarge, ProtocolError
-from ._handlers import RequestHandler, ShouldUpgrade, UpgradeHandler
 from ._headers import Headers
 from ._limits import Limits
-from ._raw_transport import RawTransport
 from ._request import Request
+from ._request_body import Body
 from ._response import Response
 from ._server import Server
+from ._settings import RequestHandler, ShouldUpgrade, UpgradeHandler
 from ._statistics import Statistics
+from ._transport_info import TransportInfo
 from ._upgraded_stream import UpgradedStream
 from ._version import __version__
 from .program import run
@@ -24,13 +24,13 @@ __all__ = [
     "Headers",
     "Limits",
     "ProtocolError",
-    "RawTransport",
     "Request",
     "RequestHandler",
     "Response",
     "Server",
     "ShouldUpgrade",
     "Statistics",
+    "TransportInfo",
     "UpgradeHandler",
     "UpgradedStream",
     "__version__",

@@ -6,21 +6,22 @@ import contextlib
 
 import trio
 
-from ._body import IncomingBody
+from ._dispatch import ASK, DROP, RESPOND, UPGRADE, Action, ask, dispatch, handler_of
 from ._error_responses import TOO_MANY_CONNECTIONS, refusal
 from ._exceptions import ConnectionBroken, ProtocolError
 from ._exchange import Exchange, send_last_response
-from ._handlers import Settings
+from ._expect_continue import is_awaited
 from ._head_timeout import HeadWait
 from ._http11 import Http11
-from ._reply import Reply
 from ._request import Request, connection_options
+from ._request_body import IncomingBody
 from ._response import Response
-from ._routing import ASK, DROP, RESPOND, UPGRADE, Action, ask, handler_of, route
-from ._shared import Shared
+from ._sending_state import Reply
+from ._serving_state import ServingState
+from ._settings import Settings
 from ._statistics import Phase
 from ._transport import Transport
-from ._upgrading import upgrade
+from ._upgrade_exchange import upgrade
 
 __all__ = ["Connection"]
 
@@ -31,18 +32,18 @@ class Connection:
     Args:
       transport: what it is on. It is owned from now on.
       settings: what is done with its requests.
-      shared: what it shares with other connections.
+      serving: what it shares with other connections.
 
     Attributes:
       transport: the same.
     """
 
-    __slots__ = ("_http", "_settings", "_shared", "_wait", "transport")
+    __slots__ = ("_http", "_serving", "_settings", "_wait", "transport")
 
-    def __init__(self, transport: Transport, settings: Settings, shared: Shared) -> None:
+    def __init__(self, transport: Transport, settings: Settings, serving: ServingState) -> None:
         self.transport = transport
         self._settings = settings
-        self._shared = shared
+        self._serving = serving
         self._http = Http11(transport, settings.limits)
         self._wait: HeadWait | None = None  # for a request; None while it is upgraded
 
@@ -66,7 +67,7 @@ class Connection:
             await self.transport.start(self._settings.limits.tls_handshake_timeout)
             keep = True
             while keep and (exchange := await self._next_exchange()) is not None:
-                action = route(exchange.request, exchange.body, self._settings)
+                action = dispatch(exchange.request, exchange.body, self._settings)
                 if action is ASK:
                     action = await self._ask(exchange)
                 keep = False
@@ -97,33 +98,32 @@ class Connection:
             self._wait.close_if_idle()
 
     def _begin_waiting(self, first: bool) -> None:
-        self._wait = HeadWait(self._shared.head_timers, self._http, self.transport, self._settings.limits, first)
-        self._shared.head_timers.waits.add(self._wait)
+        self._wait = HeadWait(self._serving.head_timers, self._http, self.transport, self._settings.limits, first)
+        self._serving.head_timers.waits.add(self._wait)
 
     def _end_waiting(self) -> None:
         if self._wait is not None:
-            self._shared.head_timers.waits.discard(self._wait)
+            self._serving.head_timers.waits.discard(self._wait)
             self._wait = None
 
     async def _next_exchange(self) -> Exchange | None:
         """Wait for the next request; None at the end of the connection."""
         assert self._wait is not None
         try:
-            head = await self._wait.receive_head(self._shared.shutdown.has_begun)
+            head = await self._wait.receive_head(self._serving.shutdown.has_begun)
         except ProtocolError as exc:
             await self._end(refusal(exc))
             return None
         if head is None:
             await self._leave()
             return None
-        self._shared.counters.requests += 1
-        transport, settings, shared = self.transport, self._settings, self._shared
+        self._serving.counters.requests += 1
+        transport, settings, serving = self.transport, self._settings, self._serving
         protocols, wants_close = connection_options(head)
-        request = Request(head, protocols, transport, settings.proxies, shared)
-        # A client that has begun to send its body does not wait for a 100 (Continue) any more.
-        reply = Reply(transport, settings.limits.send_timeout, head.expects_continue and not self._http.buffer)
+        request = Request(head, protocols, transport, settings.proxies, serving)
+        reply = Reply(transport, settings.limits.send_timeout, is_awaited(head, bool(self._http.buffer)))
         body = IncomingBody(self._http, transport, head, settings.limits, reply)
-        return Exchange(request, wants_close, body, reply, transport, settings.limits, shared)
+        return Exchange(request, wants_close, body, reply, transport, settings.limits, serving)
 
     async def _ask(self, exchange: Exchange) -> Action:
         """Let `should_upgrade` decide; its failure is handled as a handler's."""

@@ -13,16 +13,16 @@ from typing import TypeVar
 import trio
 
 from . import _access_log
-from ._body import IncomingBody
 from ._error_responses import HANDLER_FAILED, refusal
 from ._exceptions import ConnectionBroken, ProtocolError, flatten, is_failure_of
-from ._failures import log_failure
-from ._handlers import RequestHandler
+from ._handler_failures import log_failure
 from ._limits import Limits
-from ._reply import AWAITED, Reply
 from ._request import Request, attach
+from ._request_body import IncomingBody
 from ._response import Framing, Response, asks_to_close, close_content, encode, has_content, is_streamed, open_content
-from ._shared import Shared
+from ._sending_state import AWAITED, Reply
+from ._serving_state import ServingState
+from ._settings import RequestHandler
 from ._transport import Transport
 
 __all__ = ["Exchange", "awaitable", "send_last_response"]
@@ -40,13 +40,13 @@ class Exchange:
       must_close: the connection cannot be kept for another request.
       body: the request's body.
       reply: what is sent.
-      transport, limits, shared: of the connection.
+      transport, limits, serving: of the connection.
 
     Attributes:
       failure: what a handler raised, once it is logged.
     """
 
-    __slots__ = ("body", "failure", "limits", "must_close", "reply", "request", "shared", "transport")
+    __slots__ = ("body", "failure", "limits", "must_close", "reply", "request", "serving", "transport")
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Exchange:
         reply: Reply,
         transport: Transport,
         limits: Limits,
-        shared: Shared,
+        serving: ServingState,
     ) -> None:
         self.request = request
         self.must_close = must_close
@@ -64,7 +64,7 @@ class Exchange:
         self.reply = reply
         self.transport = transport
         self.limits = limits
-        self.shared = shared
+        self.serving = serving
         self.failure: BaseException | None = None
 
     async def respond(self, handler: RequestHandler) -> bool:
@@ -80,7 +80,7 @@ class Exchange:
 
     async def send_response(self, response: Response) -> bool:
         """Send the response that a handler returned."""
-        close = self._must_close() or asks_to_close(response)
+        close = self._cannot_keep() or asks_to_close(response)
         try:
             await self._send_and_log(response, close)
         except BaseException as exc:
@@ -119,12 +119,12 @@ class Exchange:
         if data := framing.end():
             await self.reply.send(data)
 
-    def _must_close(self) -> bool:
+    def _cannot_keep(self) -> bool:
         """The connection cannot be kept for another request (RFC 9112 section 9.3)."""
         body = self.body
         return (
             self.must_close
-            or self.shared.shutdown.has_begun
+            or self.serving.shutdown.has_begun
             or body.is_broken
             or (self.reply.sent is AWAITED and not body.has_ended)
             or body.length_left > self.limits.max_drain
@@ -135,7 +135,7 @@ class Exchange:
         if self.body.has_ended:
             return True
         drained = False
-        with self.shared.shutdown.cancel_scope(), contextlib.suppress(ProtocolError, trio.BusyResourceError):
+        with self.serving.shutdown.cancel_scope(), contextlib.suppress(ProtocolError, trio.BusyResourceError):
             drained = await self.body.discard(self.limits.max_drain)
         return drained
 
@@ -145,7 +145,7 @@ class Exchange:
         Raises:
           BaseException: the part of it that must end the task.
         """
-        if others := log_failure(self.request, exc, self.shared.counters):
+        if others := log_failure(self.request, exc, self.serving.counters):
             raise others
         self.failure = exc
         if not self.reply.has_begun:

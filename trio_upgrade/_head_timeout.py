@@ -13,9 +13,9 @@ from enum import Enum
 import trio
 
 from ._exceptions import ProtocolError
-from ._head import Head
 from ._http11 import Http11
 from ._limits import Limits
+from ._request_head import Head
 from ._transport import Transport
 
 __all__ = ["HeadTimers", "HeadWait"]

@@ -9,8 +9,8 @@ This module knows nothing of bodies, handlers, responses or upgrades.
 from __future__ import annotations
 
 from ._exceptions import Malformed, ProtocolError
-from ._head import Head, read_head
 from ._limits import Limits
+from ._request_head import Head, read_head
 from ._transport import Transport
 
 __all__ = ["Http11"]

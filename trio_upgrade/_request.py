@@ -6,19 +6,20 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from ._body import Body, IncomingBody
-from ._head import Head
+from ._expect_continue import owes_continue, send_continue
 from ._headers import FieldsArgument, Headers, encode_fields, headers_of, join_fields, protocols
-from ._proxies import TrustedProxies, address_of
-from ._raw_transport import RawTransport
-from ._reply import Reply
-from ._shared import Shared
+from ._request_body import Body, IncomingBody
+from ._request_head import Head
+from ._sending_state import Reply
+from ._serving_state import ServingState
 from ._transport import Transport
+from ._transport_info import TransportInfo
+from ._trusted_proxies import TrustedProxies, address_of
 
 if TYPE_CHECKING:
     from ._server import Server
 
-__all__ = ["Request", "attach", "connection_options", "shared_of", "transport_of"]
+__all__ = ["Request", "attach", "connection_options", "serving_of", "transport_of"]
 
 # Fields of the response that accepts: the server sets them.
 NOT_GIVEN = frozenset({b"connection", b"upgrade", b"content-length", b"transfer-encoding"})
@@ -45,7 +46,7 @@ class Request:
         "_body",
         "_incoming",
         "_reply",
-        "_shared",
+        "_serving",
         "_transport",
         "client",
         "headers",
@@ -58,7 +59,7 @@ class Request:
     )
 
     def __init__(
-        self, head: Head, upgrade: tuple[str, ...], transport: Transport, proxies: TrustedProxies, shared: Shared
+        self, head: Head, upgrade: tuple[str, ...], transport: Transport, proxies: TrustedProxies, serving: ServingState
     ) -> None:
         self.method = head.method.decode("ascii")
         self.target = head.target.decode("ascii")
@@ -71,7 +72,7 @@ class Request:
         if proxies and proxies.trusts_peer(self.peername):
             self._look_through(proxies)
         self._transport = transport
-        self._shared = shared
+        self._serving = serving
         self._incoming: IncomingBody | None = None
         self._body: Body | None = None
         self._reply: Reply | None = None
@@ -122,13 +123,13 @@ class Request:
     @property
     def server(self) -> Server:
         """The `Server` that runs the handler."""
-        server: Server = self._shared.server
+        server: Server = self._serving.server
         return server
 
     @property
-    def transport(self) -> RawTransport:
-        """The connection below HTTP, a `RawTransport`: its socket, socket options and TLS state."""
-        return RawTransport(self._transport.stream)
+    def transport(self) -> TransportInfo:
+        """The connection below HTTP, a `TransportInfo`: its socket, socket options and TLS state."""
+        return TransportInfo(self._transport.stream)
 
     async def accept(self, protocol: str | None = None, headers: FieldsArgument = ()) -> None:
         """Hand the connection over: send the 101 (Switching Protocols), or on CONNECT a bare 200.
@@ -164,6 +165,8 @@ class Request:
                 b"Upgrade: " + chosen.encode("latin-1"),
             ]
         lines += [name + b": " + value for name, value in encode_fields(headers, NOT_GIVEN)]
+        if owes_continue(self._reply):
+            await send_continue(self._reply)
         await self._reply.switch(b"\r\n".join(lines) + b"\r\n\r\n")
 
     def _choose(self, protocol: str | None) -> str:
@@ -181,9 +184,9 @@ def attach(request: Request, incoming: IncomingBody, reply: Reply | None = None)
     request._reply = reply
 
 
-def shared_of(request: Request) -> Shared:
+def serving_of(request: Request) -> ServingState:
     """What a request's connection shares with others."""
-    return request._shared
+    return request._serving
 
 
 def transport_of(request: Request) -> Transport:

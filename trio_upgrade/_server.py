@@ -14,18 +14,18 @@ import trio
 
 from ._capacity import Capacity
 from ._error_responses import NOT_FOUND
-from ._handlers import RequestHandler, Settings, ShouldUpgrade, UpgradeHandler
 from ._limits import Limits
 from ._listeners import open_tcp_listeners, open_unix_listener
-from ._proxies import TrustedProxies
 from ._request import Request
 from ._response import Response
 from ._serving import Serving
-from ._shared import Shared
+from ._serving_state import ServingState
+from ._settings import RequestHandler, Settings, ShouldUpgrade, UpgradeHandler
 from ._shutdown import Shutdown
 from ._statistics import Counters, Statistics
 from ._stream_transport import as_transport
 from ._transport import close_at_once
+from ._trusted_proxies import TrustedProxies
 
 __all__ = ["Server"]
 
@@ -263,8 +263,8 @@ class Server:
         if not self._servings:
             self._ended = trio.Event()
             self._shutdown.renew()
-        shared = Shared(self, self._shutdown, self._counters)
-        serving = Serving(shared, lambda: self._settings, self._capacity)
+        state = ServingState(self, self._shutdown, self._counters)
+        serving = Serving(state, lambda: self._settings, self._capacity)
         self._servings.append(serving)
         try:
             yield serving
@@ -285,9 +285,9 @@ class Server:
           RuntimeError: the server is not being served.
         """
         serving = self._serving_of_this_task() or next(iter(self._servings), None)
-        if serving is None or serving.shared.nursery is None:
+        if serving is None or serving.state.nursery is None:
             raise RuntimeError("the server has a nursery only while it is served")
-        return serving.shared.nursery
+        return serving.state.nursery
 
     def _serving_of_this_task(self) -> Serving | None:
         # A context variable would not do: a task that a handler starts in a nursery outside inherits it.

@@ -17,9 +17,9 @@ import trio
 from ._capacity import Capacity
 from ._connection import Connection
 from ._exceptions import log_bug
-from ._handlers import Settings
 from ._listeners import accept_from
-from ._shared import Shared
+from ._serving_state import ServingState
+from ._settings import Settings
 from ._stream_transport import as_transport
 from ._transport import Transport
 
@@ -30,18 +30,18 @@ class Serving:
     """One call of a `serve_*`.
 
     Args:
-      shared: what its connections share.
+      state: what its connections share.
       settings: gives what is done with the requests of a new connection.
       capacity: the server's room for connections.
 
     Attributes:
       running: its connections.
-      shared: what they share.
+      state: what they share.
     """
 
-    def __init__(self, shared: Shared, settings: Callable[[], Settings], capacity: Capacity) -> None:
+    def __init__(self, state: ServingState, settings: Callable[[], Settings], capacity: Capacity) -> None:
         self.running: set[Connection] = set()
-        self.shared = shared
+        self.state = state
         self._settings = settings
         self._capacity = capacity
         self._outer: trio.Nursery | None = None  # of what the connections share
@@ -53,9 +53,9 @@ class Serving:
     async def open(self) -> AsyncIterator[trio.Nursery]:
         """Open the nurseries. At the end of the block, wait for the connections, then end what they share."""
         async with trio.open_nursery() as self._outer:
-            self.shared.nursery = self._outer
+            self.state.nursery = self._outer
             self._outer.cancel_scope.deadline = self._deadline
-            self._outer.start_soon(self.shared.head_timers.run)
+            self._outer.start_soon(self.state.head_timers.run)
             async with trio.open_nursery() as self._inner:
                 yield self._inner
             self._outer.cancel_scope.cancel()
@@ -79,7 +79,7 @@ class Serving:
                 until = trio.CancelScope()
                 self._accept_scopes.append(until)
                 nursery.start_soon(accept_from, listener, partial(self._take, nursery, ssl_context), until)
-            if self.shared.shutdown.has_begun:
+            if self.state.shutdown.has_begun:
                 self.shut_down(self._deadline)
             if ssl_context is None:
                 task_status.started(listeners)
@@ -114,23 +114,23 @@ class Serving:
             self._end(connection)
 
     def _begin(self, transport: Transport) -> Connection:
-        connection = Connection(transport, self._settings(), self.shared)
-        self.shared.counters.connections += 1
+        connection = Connection(transport, self._settings(), self.state)
+        self.state.counters.connections += 1
         self.running.add(connection)
         return connection
 
     def _end(self, connection: Connection) -> None:
         self.running.discard(connection)
-        self.shared.counters.add_bytes(connection.transport.bytes_received, connection.transport.bytes_sent)
+        self.state.counters.add_bytes(connection.transport.bytes_received, connection.transport.bytes_sent)
 
     async def _turn_away(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Say that there are too many connections. If many are told already, just close."""
-        self.shared.counters.refused += 1
+        self.state.counters.refused += 1
         transport = transport_of(stream, ssl_context)
         if not self._capacity.begin_turning_away():
             return await transport.abort()
         try:
-            await Connection(transport, self._settings(), self.shared).turn_away()
+            await Connection(transport, self._settings(), self.state).turn_away()
         except Exception:
             log_bug("turning %r away failed inside the server", transport.peername)
         finally:

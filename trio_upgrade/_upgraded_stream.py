@@ -18,9 +18,10 @@ from typing import Any
 import trio
 from trio.lowlevel import checkpoint
 
-from ._body import IncomingBody
-from ._reply import CLOSED as SENDING_CLOSED
-from ._reply import SWITCHED, Reply
+from ._expect_continue import owes_continue, send_continue
+from ._request_body import IncomingBody
+from ._sending_state import CLOSED as SENDING_CLOSED
+from ._sending_state import SWITCHED, Reply
 from ._transport import Buffer, Transport
 
 __all__ = ["UpgradedStream", "mark_closed", "take_over", "was_read"]
@@ -97,7 +98,7 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
 
     def _go_live_at_once(self) -> bool:
         """Receive from the transport from now on, if nothing else comes first; returns whether it is so."""
-        if self._receiving is CLOSED or self._reply.owes_continue or not self._body.is_over:
+        if self._receiving is CLOSED or owes_continue(self._reply) or not self._body.is_over:
             return False
         self._receiving = LIVE
         return True
@@ -135,6 +136,7 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
             return await checkpoint()
         if bytes(data[:7]) != STATUS_LINE[: len(data)]:
             raise RuntimeError("nothing can be sent yet: call `await request.accept()` first")
+        await send_continue(self._reply)
         await self._reply.switch(bytes(data))
 
     def send_nowait(self, data: Buffer) -> int:

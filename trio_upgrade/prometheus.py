@@ -29,10 +29,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ._proxies import TrustedProxies
 from ._request import Request
 from ._response import Response
 from ._server import Server
+from ._trusted_proxies import TrustedProxies
 
 __all__ = ["LOCAL", "Metrics", "ServerCollector"]
 

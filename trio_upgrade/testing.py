@@ -9,20 +9,20 @@ import h11
 import trio
 import trio.testing
 
-from ._body import IncomingBody
 from ._exceptions import ConnectionBroken, flatten
 from ._headers import FieldsArgument, Headers, encode_fields
 from ._http11 import Http11
 from ._limits import Limits
-from ._proxies import TrustedProxies
-from ._reply import Reply
 from ._request import Request, attach, connection_options
+from ._request_body import IncomingBody
+from ._sending_state import Reply
 from ._server import Server
-from ._shared import Shared
+from ._serving_state import ServingState
 from ._shutdown import Shutdown
 from ._statistics import Counters
 from ._stream_transport import StreamTransport
 from ._transport import RECEIVE_SIZE, Buffer
+from ._trusted_proxies import TrustedProxies
 
 __all__ = ["ClientStream", "make_request", "open_request", "open_upgrade"]
 
@@ -122,8 +122,8 @@ def make_request(
     http.buffer += (h11.Connection(h11.CLIENT).send(request) or b"") + body
     head = http.next_head()
     assert head is not None
-    shared = Shared(Server() if server is None else server, Shutdown(), Counters())
-    made = Request(head, connection_options(head)[0], transport, TrustedProxies(()), shared)
+    serving = ServingState(Server() if server is None else server, Shutdown(), Counters())
+    made = Request(head, connection_options(head)[0], transport, TrustedProxies(()), serving)
     attach(made, IncomingBody(http, transport, head, Limits(), Reply(transport, None, False)))
     return made
 

@@ -18,7 +18,7 @@ import trio
 import trio.testing
 
 from trio_upgrade import Limits, ProtocolError, Request, Response, Server, websocket
-from trio_upgrade._head import read_any, read_plain
+from trio_upgrade._request_head import read_any, read_plain
 
 from ..support.websocket_client import OFFER, handshake
 

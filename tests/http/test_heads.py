@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_upgrade._head import read_plain
+from trio_upgrade._request_head import read_plain
 
 from ..fuzz.targets import heads
 from ..support.client import get, upgrade

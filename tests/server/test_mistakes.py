@@ -59,6 +59,20 @@ async def test_a_handler_that_is_not_async_is_named(
         assert logged() == ["ERROR TypeError"]
 
 
+@pytest.mark.parametrize("port", ["80", 80.0, None, True])
+async def test_a_port_of_the_wrong_type_is_refused(port: Any) -> None:
+    with pytest.raises(TypeError, match="a port is an int"):
+        await Server().serve_tcp(port)
+
+
+@pytest.mark.parametrize(
+    ("grace", "error"), [("5", TypeError), (None, TypeError), (-1, ValueError), (float("nan"), ValueError)]
+)
+async def test_a_grace_that_makes_no_sense_is_refused(grace: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="grace"):
+        await Server().shutdown(grace)
+
+
 async def test_a_port_that_is_taken_is_named() -> None:
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listeners[0]:

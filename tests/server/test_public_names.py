@@ -21,7 +21,7 @@ PUBLIC = {
     trio_upgrade.Headers: MAPPING | {"get_list", "raw"},
     trio_upgrade.Limits: {field.name for field in dataclasses.fields(trio_upgrade.Limits)},
     trio_upgrade.ProtocolError: EXCEPTION | {"headers"},
-    trio_upgrade.RawTransport: {
+    trio_upgrade.TransportInfo: {
         *("socket", "getsockopt", "setsockopt"),
         *("cipher", "getpeercert", "selected_alpn_protocol", "version"),
     },

@@ -462,3 +462,61 @@ async def test_serve_stream_raises_nothing_for_a_peers_mistake() -> None:
     await ours.send_eof()
     await Server(okay).serve_stream(theirs)
     assert (await Client(ours).reply()).status == 400
+
+
+async def test_a_stream_may_be_closed_although_the_client_waits_for_a_100(connect: Connect, logged: Logged) -> None:
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        await stream.aclose()
+
+    client = await connect(Server(on_upgrade=handler))
+    await client.send(upgrade(b"Content-Length: 5\r\nExpect: 100-continue\r\n"))
+    assert await client.rest() == b""
+    assert logged() == []
+
+
+@pytest.mark.parametrize("expect", [True, False])
+async def test_a_stream_may_be_closed_while_another_task_accepts(expect: bool, logged: Logged) -> None:
+    """The client takes nothing: the accept waits in the middle of the 100 (Continue), or of the 101."""
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    ended = []
+
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        async def accept() -> None:
+            with pytest.raises((trio.ClosedResourceError, trio.BrokenResourceError)):
+                await request.accept()
+            ended.append("accept")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept)
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.aclose()
+            ended.append("aclose")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Server(on_upgrade=handler).serve_stream, theirs)
+        await ours.send_all(upgrade(b"Expect: 100-continue\r\n" if expect else b""))
+        await trio.testing.wait_all_tasks_blocked()
+        await ours.aclose()
+    assert sorted(ended) == ["accept", "aclose"]
+    assert logged() == []
+
+
+async def test_a_stream_may_be_closed_after_an_accept_was_cut_short(logged: Logged) -> None:
+    ours, theirs = trio.testing.lockstep_stream_pair()
+
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(request.accept)
+                await trio.testing.wait_all_tasks_blocked()
+                scope.cancel()
+        with pytest.raises(trio.BrokenResourceError, match="cut"):
+            await request.accept()
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Server(on_upgrade=handler).serve_stream, theirs)
+        await ours.send_all(upgrade())
+        await trio.testing.wait_all_tasks_blocked()
+        await ours.aclose()
+    assert logged() == []

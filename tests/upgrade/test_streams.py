@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import Limits, RawTransport, Request, Server, UpgradedStream
+from trio_upgrade import Limits, Request, Server, TransportInfo, UpgradedStream
 from trio_upgrade._socket_transport import SocketTransport
 
 from ..support.client import Client, Connect, connect_tcp, connect_tls, upgrade
@@ -33,7 +33,7 @@ class Handover:
         await trio.sleep_forever()
 
 
-def fix_buffers(stream: trio.SocketStream | SocketTransport | RawTransport) -> None:
+def fix_buffers(stream: trio.SocketStream | SocketTransport | TransportInfo) -> None:
     """Keep the kernel from finding more room while nobody reads."""
     if stream.socket is not None:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):

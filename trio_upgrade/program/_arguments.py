@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from .._proxies import TrustedProxies
+from .._trusted_proxies import TrustedProxies
 from .._version import __version__
 
 __all__ = ["PROG", "Arguments", "parse_arguments"]

@@ -14,10 +14,10 @@ from weakref import WeakKeyDictionary
 import trio
 
 from .._exceptions import flatten
-from .._handlers import UpgradeHandler
 from .._headers import FieldsArgument
-from .._request import Request, shared_of
-from .._shared import Shared
+from .._request import Request, serving_of
+from .._serving_state import ServingState
+from .._settings import UpgradeHandler
 from .._upgraded_stream import UpgradedStream, take_over
 from ._channel import WebSocket
 from ._connection import Connection
@@ -66,13 +66,13 @@ class Accepting:
         await request.accept("websocket", [*agreement.headers, *options.headers])
         if isinstance(self._stream, UpgradedStream):
             self._stream = take_over(self._stream)
-        shared = shared_of(request)
-        nursery = shared.nursery
+        serving = serving_of(request)
+        nursery = serving.nursery
         assert nursery is not None
         connection: Connection[Any] = Connection(request, self._stream, nursery, options, agreement.deflate)
         self._websocket: WebSocket[Any] = WebSocket(connection, agreement.subprotocol)
         self._attendant = Attendant(connection, nursery)
-        self._keepalive = keepalive_of(shared, nursery)
+        self._keepalive = keepalive_of(serving, nursery)
         self._keepalive.add(self._attendant)
         return self._websocket
 
@@ -90,14 +90,14 @@ class Accepting:
             self._keepalive.discard(self._attendant)
 
 
-_keepalives: WeakKeyDictionary[Shared, Keepalive] = WeakKeyDictionary()
+_keepalives: WeakKeyDictionary[ServingState, Keepalive] = WeakKeyDictionary()
 
 
-def keepalive_of(shared: Shared, nursery: trio.Nursery) -> Keepalive:
+def keepalive_of(serving: ServingState, nursery: trio.Nursery) -> Keepalive:
     """Return the keepalive of a serving. The first WebSocket of the serving starts it."""
-    keepalive = _keepalives.get(shared)
+    keepalive = _keepalives.get(serving)
     if keepalive is None:
-        keepalive = _keepalives[shared] = Keepalive(shared.shutdown.begun)
+        keepalive = _keepalives[serving] = Keepalive(serving.shutdown.begun)
         nursery.start_soon(keepalive.run)
     return keepalive
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from websockets.frames import CloseCode
 
-from .._request import shared_of
+from .._request import serving_of
 from ._channel import WebSocket
 from ._frames import encode_message
 
@@ -37,9 +37,9 @@ def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes | byte
         if not connection.closing.state.may_send:
             continue
         if connection.send_buffer.is_full:
-            shared_of(connection.request).counters.slow_readers += 1
+            serving_of(connection.request).counters.slow_readers += 1
             connection.close_for_server(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
         else:
             connection.send_buffer.put(frame)
     if connection is not None:
-        shared_of(connection.request).counters.broadcasts += 1
+        serving_of(connection.request).counters.broadcasts += 1

@@ -9,10 +9,10 @@ from typing import Any
 
 import trio
 
-__all__ = ["RawTransport"]
+__all__ = ["TransportInfo"]
 
 
-class RawTransport:
+class TransportInfo:
     """What carries a request's connection; `Request.transport` gives it.
 
     It cannot read or write: that would interfere with HTTP. The upgraded stream is for that.

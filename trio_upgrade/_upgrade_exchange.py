@@ -8,10 +8,10 @@ import trio
 
 from . import _access_log
 from ._exchange import Exchange, awaitable
-from ._handlers import UpgradeHandler
-from ._reply import Reply
 from ._request import Request, attach
 from ._response import Response
+from ._sending_state import Reply
+from ._settings import UpgradeHandler
 from ._upgraded_stream import UpgradedStream, mark_closed, was_read
 
 __all__ = ["upgrade"]
@@ -31,7 +31,7 @@ async def upgrade(exchange: Exchange, handler: UpgradeHandler, buffered: int) ->
     request, transport, reply = exchange.request, exchange.transport, exchange.reply
     stream = UpgradedStream(exchange.body, reply, transport, exchange.limits.linger_timeout)
     attach(request, exchange.body, reply)
-    exchange.shared.counters.upgrades += 1
+    exchange.serving.counters.upgrades += 1
     begin, received, sent = trio.current_time(), transport.bytes_received - buffered, transport.bytes_sent
     try:
         try:

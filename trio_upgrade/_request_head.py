@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import h11
 
-from ._chunks import LONGEST
 from ._exceptions import Malformed
 from ._headers import TOKEN, Headers, headers_of, join_fields
+from ._request_chunks import LONGEST
 
 __all__ = ["Head", "check_trailers", "parse", "read_any", "read_head", "read_plain"]
 

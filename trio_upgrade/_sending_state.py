@@ -1,10 +1,10 @@
-"""What has been sent in answer to one request: interim responses, then the response, or a 101.
+"""What has been sent in answer to one request, and what may still be sent.
 
-Three objects send: the body, which may have to send a 100 (Continue) first; the exchange, which sends
-the response; and the upgraded stream, which switches to another protocol. They all go through the
-`Reply`, which alone knows what may still be sent.
+A reading of the body sends a 100 (Continue), the exchange sends the response, and the upgraded stream
+switches to another protocol. They all send through the `Reply` of their request, which alone knows
+what was sent, also after a send that was cancelled.
 
-It knows nothing of what a response says.
+This module knows nothing of what a response says.
 """
 
 from __future__ import annotations
@@ -19,13 +19,10 @@ from ._transport import Transport
 
 __all__ = ["Reply", "Sent"]
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
 
 class Sent(IntEnum):
     """How much of the answer to a request was sent."""
 
-    # The client holds its body back until it sees a 100 (RFC 9110 section 10.1.1).
     AWAITED = 0  # nothing was sent, and the client waits for a 100 (Continue)
     NOTHING = 1  # nothing was sent, or complete interim responses only
     INTERIM = 2  # an interim response is being sent
@@ -39,8 +36,9 @@ class Sent(IntEnum):
 
 AWAITED, NOTHING, INTERIM, RESPONSE, COMPLETE, SWITCHING, SWITCHED, CUT, CLOSED = Sent
 
+# What may follow what. Another interim response, or a trailer section, adds no state.
 NEXT: dict[Sent, tuple[Sent, ...]] = {
-    AWAITED: (INTERIM, RESPONSE, SWITCHING, CLOSED),
+    AWAITED: (INTERIM, RESPONSE, CLOSED),
     NOTHING: (INTERIM, RESPONSE, SWITCHING, CLOSED),
     INTERIM: (NOTHING, CUT, CLOSED),
     RESPONSE: (COMPLETE,),
@@ -89,30 +87,17 @@ class Reply:
         return self._begin is not None
 
     @property
-    def owes_continue(self) -> bool:
-        """A 100 (Continue) has to go out before anything is read, or is on its way."""
-        return self.sent is AWAITED or self.sent is INTERIM
-
-    @property
     def size(self) -> int:
         """How many bytes were sent since the response, or the switch, began."""
         return 0 if self._begin is None else self._transport.bytes_sent - self._begin
 
     # ---- interim responses
 
-    async def send_continue(self) -> None:
-        """Send the 100 (Continue) if the client still waits for it, once.
+    async def send_interim(self, data: bytes) -> None:
+        """Send an interim response: a 100 (Continue).
 
         Cancelled, it has sent nothing, or has broken the connection.
-
-        Raises:
-          ConnectionBroken: an earlier message was cut short.
         """
-        await self._wait_for_interim()
-        if self.sent is AWAITED:
-            await self._send_interim(CONTINUE)
-
-    async def _send_interim(self, data: bytes) -> None:
         await checkpoint_if_cancelled()
         self._move(INTERIM)
         self._interim_done = trio.Event()
@@ -128,8 +113,12 @@ class Reply:
             self._interim_done.set()
             self._interim_done = None
 
-    async def _wait_for_interim(self) -> None:
-        """Let an interim response that another task sends go out whole."""
+    async def wait_for_interim(self) -> None:
+        """Let an interim response that another task sends go out whole.
+
+        Raises:
+          ConnectionBroken: a message was cut short.
+        """
         while self.sent is INTERIM:
             assert self._interim_done is not None
             await self._interim_done.wait()
@@ -151,7 +140,7 @@ class Reply:
           ConnectionBroken: the peer took nothing of it in time, or an earlier message was cut short.
         """
         if self.sent > NOTHING:
-            await self._wait_for_interim()
+            await self.wait_for_interim()
         self._move(RESPONSE)
         self._begin = self._transport.bytes_sent
         await self._transport.send_within(data, self._timeout)
@@ -167,7 +156,7 @@ class Reply:
     # ---- the switch to another protocol
 
     async def switch(self, head: bytes) -> None:
-        """Send the head of the response that hands the connection over, after a 100 if one is due.
+        """Send the head of the response that hands the connection over. No 100 (Continue) can be due.
 
         Cancelled, it has sent nothing and can be called again, or has broken the connection.
 
@@ -176,9 +165,9 @@ class Reply:
           trio.ClosedResourceError: the stream was closed meanwhile.
           ConnectionBroken: the peer took nothing of it in time, or an earlier message was cut short.
         """
-        self._check_not_begun()
         if self.sent is not NOTHING:
-            await self.send_continue()
+            self._check_not_begun()
+            await self.wait_for_interim()
             self._check_not_begun()
         await checkpoint_if_cancelled()
         self._move(SWITCHING)

@@ -19,12 +19,13 @@ import h11
 import trio
 from trio.lowlevel import checkpoint
 
-from ._chunks import Chunks
 from ._exceptions import BodyTooLarge, ConnectionBroken, Malformed, ProtocolError
-from ._head import Head, check_trailers, parse
+from ._expect_continue import owes_continue, send_continue
 from ._http11 import Http11
 from ._limits import Limits
-from ._reply import NOTHING, Reply
+from ._request_chunks import Chunks
+from ._request_head import Head, check_trailers, parse
+from ._sending_state import Reply
 from ._transport import RECEIVE_SIZE, Transport
 
 __all__ = ["Body", "IncomingBody"]
@@ -160,7 +161,7 @@ class IncomingBody:
         """
         self._begin_reading()
         try:
-            await self._reply.send_continue()
+            await send_continue(self._reply)
             if self._stage is not ENDED:
                 await self._discard(math.inf)
             await checkpoint()
@@ -187,8 +188,8 @@ class IncomingBody:
 
     async def _receive(self, max_bytes: int) -> bytes:
         """The next piece, b"" at the end; nothing is awaited once the piece is out of the buffer."""
-        if self._stage is ARRIVING and self._reply.sent is not NOTHING:
-            await self._reply.send_continue()
+        if self._stage is ARRIVING and owes_continue(self._reply):
+            await send_continue(self._reply)
         while self._stage is ARRIVING:
             try:
                 data = self._take(max_bytes)

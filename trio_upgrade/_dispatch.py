@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from enum import Enum
 
-from ._body import IncomingBody
 from ._error_responses import CONNECT_1_0, MISDIRECTED, NO_CONNECT, refusal
 from ._exceptions import BodyTooLarge
-from ._handlers import Settings, UpgradeHandler
 from ._request import Request
+from ._request_body import IncomingBody
 from ._response import Response
+from ._settings import Settings, UpgradeHandler
 
-__all__ = ["ASK", "DROP", "RESPOND", "UPGRADE", "Action", "ask", "handler_of", "route"]
+__all__ = ["ASK", "DROP", "RESPOND", "UPGRADE", "Action", "ask", "dispatch", "handler_of"]
 
 
 class Action(Enum):
@@ -27,7 +27,7 @@ class Action(Enum):
 RESPOND, ASK, UPGRADE, DROP = Action
 
 
-def route(request: Request, body: IncomingBody, settings: Settings) -> Action | Response:
+def dispatch(request: Request, body: IncomingBody, settings: Settings) -> Action | Response:
     """What becomes of a request, as far as its head tells.
 
     Returns:
@@ -36,7 +36,7 @@ def route(request: Request, body: IncomingBody, settings: Settings) -> Action | 
     if is_misdirected(request, settings):
         return MISDIRECTED
     if request.method == "CONNECT":
-        return route_connect(request, settings)
+        return dispatch_connect(request, settings)
     try:
         body.check_length()
     except BodyTooLarge as exc:
@@ -49,7 +49,7 @@ def route(request: Request, body: IncomingBody, settings: Settings) -> Action | 
     return RESPOND
 
 
-def route_connect(request: Request, settings: Settings) -> Action | Response:
+def dispatch_connect(request: Request, settings: Settings) -> Action | Response:
     """What becomes of a CONNECT request."""
     if request.http_version == "1.0":
         return CONNECT_1_0

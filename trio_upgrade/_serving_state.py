@@ -10,10 +10,10 @@ from ._head_timeout import HeadTimers
 from ._shutdown import Shutdown
 from ._statistics import Counters
 
-__all__ = ["Shared"]
+__all__ = ["ServingState"]
 
 
-class Shared:
+class ServingState:
     """What the connections of one serving share.
 
     Attributes:

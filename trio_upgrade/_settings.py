@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ._limits import Limits
-from ._proxies import TrustedProxies
 from ._request import Request
 from ._response import Response
+from ._trusted_proxies import TrustedProxies
 from ._upgraded_stream import UpgradedStream
 
 __all__ = ["RequestHandler", "Settings", "ShouldUpgrade", "UpgradeHandler"]
