@@ -142,8 +142,8 @@ def accept(
     Entering the block checks the request and sends the 101. It takes the stream over: whatever else uses the stream
     gets `trio.ClosedResourceError` from then on.
 
-    **While the block is busy elsewhere,** pings are still answered, a close is still completed, and a peer that is
-    gone is still found out, within half a second. What arrives is read ahead until the receive buffer is full. Then
+    **While the block is busy elsewhere,** pings are still answered, a close is still completed, and the end of the
+    connection is still noticed, within half a second. What arrives is read ahead until the receive buffer is full. Then
     reading stops, and the peer has to wait.
 
     **On leaving the block,** the WebSocket is closed as by `WebSocket.aclose`: with 1000 at the end of the block, and
@@ -165,10 +165,11 @@ def accept(
       origins: which web pages may connect, as their browsers tell in the Origin field. By default "same": pages from
         the host and port that the Host field names, and clients without an Origin, which are not browsers. "*": all.
         A list of str, such as `["https://example.com"]`: pages with one of these origins, and no other client.
-      compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message with those
-        before it in mind: that is smaller, and takes some 50 KB of memory a connection. By default None: no
+      compression: "deflate" compresses each message by itself. "deflate-takeover" also uses what the messages before it
+        had in common with it: that is smaller, and takes some 50 KB of memory a connection. By default None: no
         compression. A client that does not offer compression gets none.
-      headers: further fields of the 101, a mapping or pairs of str. By default none.
+      headers: further fields of the 101, a mapping or pairs of str. By default none. `Connection`, `Upgrade` and
+        fields that frame a message cannot be given.
       max_message_size: how many bytes a message that arrives may have, after inflating; a larger one closes the
         WebSocket with 1009. By default 2**20 (1 MiB).
       receive_buffer: how many bytes are read ahead while nobody receives. Each message counts 64 bytes more than it
