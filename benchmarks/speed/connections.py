@@ -42,7 +42,7 @@ class Replies:
         self._known: set[bytes] = set()
 
     def receive(self, sock: socket.socket) -> None:
-        """Receive one response, and nothing behind it.
+        """Receive one response, and nothing after it.
 
         Raises:
           Wrong: it is not what it must be.

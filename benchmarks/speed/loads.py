@@ -93,7 +93,7 @@ class Sockets:
                 data = sock.recv(80)
             except BlockingIOError:
                 continue
-            raise Wrong(f"{data!r} behind the last reply" if data else "the server closed a connection")
+            raise Wrong(f"{data!r} after the last reply" if data else "the server closed a connection")
 
     def abort(self) -> None:
         close(self.sockets)

@@ -65,12 +65,12 @@ def check_body(response: bytes) -> None:
 
 
 def check_switch(response: bytes, protocol: str, key: str) -> None:
-    """The response to `upgrade` is a 101 to that protocol, with nothing behind it.
+    """The response to `upgrade` is a 101 to that protocol, with nothing after it.
 
     Raises:
       Wrong: it is not, or its Sec-WebSocket-Accept is not this key's.
     """
-    head, _, behind = response.partition(b"\r\n\r\n")
+    head, _, rest = response.partition(b"\r\n\r\n")
     status, headers = _parse(head)
     if status != 101:
         raise Wrong(f"status {status} instead of 101")
@@ -78,8 +78,8 @@ def check_switch(response: bytes, protocol: str, key: str) -> None:
         raise Wrong(f"a 101 that does not switch to {protocol}: {head!r}")
     if protocol == "websocket" and headers.get("sec-websocket-accept") != accept_key(key):
         raise Wrong(f"Sec-WebSocket-Accept {headers.get('sec-websocket-accept')!r} instead of {accept_key(key)!r}")
-    if behind:
-        raise Wrong(f"{behind[:80]!r} behind the 101")
+    if rest:
+        raise Wrong(f"{rest[:80]!r} after the 101")
 
 
 def _parse(head: bytes) -> tuple[int, dict[str, str]]:

@@ -151,7 +151,7 @@ def test_an_old_reply_is_noticed() -> None:
         run(Echo(port, 1, "echo", 64))
 
 
-def test_bytes_behind_the_last_reply_are_noticed() -> None:
+def test_bytes_after_the_last_reply_are_noticed() -> None:
     with serving(upgraded(lambda data: data + b"x")) as port, pytest.raises(Wrong):
         run(Echo(port, 1, "echo", 64))
 
@@ -170,7 +170,7 @@ def test_a_server_that_does_not_switch_is_noticed() -> None:
         open_upgraded(port, 1, "echo")
 
 
-def test_a_delivery_that_is_none_is_noticed() -> None:
+def test_a_wrong_delivery_is_noticed() -> None:
     def handle(sock: socket.socket) -> None:
         sock.recv(4096)
         accept = accept_key("AAAAAAAAAAAAAAAAAAAAAA==").encode()

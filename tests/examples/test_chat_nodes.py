@@ -2,80 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from websockets.exceptions import ConnectionClosed
-from websockets.trio.client import connect
 
-from ..support.chat_people import Person, Talker, talking, visitor
-from ..support.programs import ROOT, Program, running
+from ..support.chat_nodes import a_node, talk
 from ..support.redis import RedisServer, redis_server
-
-TIMEOUT = 120  # seconds for whatever these tests wait for
 
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     with redis_server(tmp_path) as server:
         yield server
-
-
-class Node:
-    """A process of the chat."""
-
-    def __init__(self, program: Program, port: int) -> None:
-        self.program = program
-        self.port = port
-
-    def send_signal(self, number: signal.Signals) -> None:
-        self.program.process.send_signal(number)
-
-    async def kill(self) -> None:
-        self.program.process.kill()
-        await self.program.process.wait()
-
-    @contextlib.asynccontextmanager
-    async def person(self) -> AsyncIterator[Person]:
-        async with connect(f"ws://127.0.0.1:{self.port}/chat", max_size=None) as ws:
-            yield Person(ws)
-
-    def visitor(self, name: str, room: str = "lobby", last: str = "") -> AbstractAsyncContextManager[Person]:
-        """Somebody who is in a room."""
-        return visitor(self.person, name, room, last)
-
-
-@contextlib.asynccontextmanager
-async def a_node(redis: RedisServer) -> AsyncIterator[Node]:
-    """A node that is connected to Redis."""
-    async with running("-m", "tests.support.chat_node", "0", redis.url, cwd=ROOT, patience=TIMEOUT) as program:
-        found = (await program.prints(r"^Serving on http://127\.0\.0\.1:(\d+) "))[0]
-        node = Node(program, int(found[1]))
-        await until_it_lets_in(node)
-        yield node
-        if program.process.returncode is None:
-            program.process.send_signal(signal.SIGCONT)
-            program.process.terminate()
-        assert "Traceback" not in await program.ends()
-
-
-async def until_it_lets_in(node: Node) -> None:
-    """Wait until its store is there."""
-    with trio.fail_after(20):
-        while True:
-            async with node.person() as person:
-                await person.enter("Early", "the waiting room")
-                with contextlib.suppress(ConnectionClosed):
-                    if json.loads(await person.ws.recv())["type"] == "welcome":
-                        return
-            await trio.sleep(0.05)
 
 
 def texts(welcome: dict[str, Any]) -> list[str]:
@@ -212,27 +154,6 @@ async def test_whose_name_was_taken_while_their_node_was_stopped_is_told(redis: 
 
 
 # ---- under load
-
-
-@contextlib.asynccontextmanager
-async def talk(redis: RedisServer, talkers: int, count: int) -> AsyncIterator[tuple[Node, Talker]]:
-    """People on two nodes say so many things each, while the block runs; then all must have heard all.
-
-    Gives the first node, and somebody who is on it.
-    """
-    async with a_node(redis) as one, a_node(redis) as two:
-        doors = [one.person, two.person]
-        everybody = [Talker(f"Talker {n}", doors[n % 2 :] + doors[: n % 2], count) for n in range(talkers)]
-        with trio.fail_after(TIMEOUT):
-            async with talking(everybody, count):
-                yield one, everybody[0]
-
-
-@pytest.mark.once
-@pytest.mark.timeout(2 * TIMEOUT)
-async def test_twenty_thousand_messages_arrive_everywhere_once_and_in_order(redis: RedisServer) -> None:
-    async with talk(redis, 4, 5000):
-        pass
 
 
 @pytest.mark.once

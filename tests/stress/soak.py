@@ -144,7 +144,7 @@ def in_chunks(data: bytes, rng: random.Random) -> bytes:
 
 
 async def requests(client: PatternClient, rng: random.Random) -> None:
-    """Requests with bodies on one connection, with other requests pipelined behind them."""
+    """Requests with bodies on one connection, with other requests pipelined after them."""
     for _ in range(rng.randint(1, 4)):
         name, size = new_name(rng), rng.randint(0, MOST)
         body = Pattern(name).take(size)
@@ -168,7 +168,7 @@ async def responses(client: PatternClient, rng: random.Random) -> None:
 
 
 async def shake(client: PatternClient, rng: random.Random) -> Stream:
-    """Upgrade, with a body that is read or not, and the first bytes of the stream right behind it."""
+    """Upgrade, with a body that is read or not, and the first bytes of the stream right after it."""
     name, size = new_name(rng), rng.randint(1, MOST)
     body = Pattern(name).take(size)
     code = rng.random() < 0.5

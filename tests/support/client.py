@@ -121,7 +121,7 @@ class Client:
     # ---- bytes
 
     async def some(self, at_most: int = 2**16) -> bytes:
-        """Read some bytes; none at the end."""
+        """Read some bytes; `b""` at the end."""
         if not self._buffer:
             self._buffer += await self.stream.receive_some()
         data = bytes(self._buffer[:at_most])

@@ -1,4 +1,4 @@
-"""Debian's nginx with the chat's configuration, and nodes behind it, all on loopback and as whoever runs the tests."""
+"""Debian's nginx with the chat's configuration, in front of nodes: on loopback, as the user who runs the tests."""
 
 from __future__ import annotations
 

@@ -277,19 +277,21 @@ def test_an_idle_connection_takes_little_memory(compression: str, message: bytes
     ],
 )
 @pytest.mark.parametrize("receives", ["at once", "late", "never"])
-async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector(end: bytes, receives: str) -> None:
+async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector(
+    end: bytes, receives: str, autojump_clock: trio.testing.MockClock
+) -> None:
     """Its memory is free at once."""
 
     async def handler(ws: websocket.WebSocket[Message]) -> None:
         if receives != "at once":
-            await trio.sleep(0.25)  # meanwhile it is read ahead
+            await trio.sleep(1)  # meanwhile it is read ahead
         try:
             while receives != "never":
                 await ws.receive()
         except (trio.EndOfChannel, websocket.ConnectionClosed):
             pass
 
-    async with serving(server_of(handler, close_timeout=0.2)) as listener:
+    async with serving(server_of(handler, close_timeout=2)) as listener:
         gc.collect()
         before = {id(thing) for thing in gc.get_objects()}
         gc.disable()
@@ -299,7 +301,7 @@ async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector
                 if end:
                     await peer.client.rest()
                 await peer.aclose()
-            await trio.testing.wait_all_tasks_blocked(0.3)
+            await trio.sleep(10)  # until the server has done with all of them
             left = [thing for thing in gc.get_objects() if isinstance(thing, websocket.WebSocket)]
             assert [ws for ws in left if id(ws) not in before] == []
         finally:

@@ -19,7 +19,7 @@ except ImportError as exc:
 from ._accept import accept, handler
 from ._broadcast import broadcast
 from ._channel import WebSocket
-from ._exceptions import ConnectionClosed, HandshakeError
+from ._errors import ConnectionClosed, HandshakeError
 from ._handshake import is_handshake
 
 __all__ = [

@@ -20,7 +20,7 @@ from .._serving_state import ServingState
 from .._settings import UpgradeHandler
 from .._upgraded_stream import UpgradedStream, take_over
 from ._channel import WebSocket
-from ._connection import Connection
+from ._endpoint import Endpoint
 from ._handshake import negotiate
 from ._keepalive import Keepalive
 from ._options import Compression, Options
@@ -69,9 +69,9 @@ class Accepting:
         serving = serving_of(request)
         nursery = serving.nursery
         assert nursery is not None
-        connection: Connection[Any] = Connection(request, self._stream, nursery, options, agreement.deflate)
-        self._websocket: WebSocket[Any] = WebSocket(connection, agreement.subprotocol)
-        self._attendant = Attendant(connection, nursery)
+        endpoint: Endpoint[Any] = Endpoint(request, self._stream, nursery, options, agreement.deflate)
+        self._websocket: WebSocket[Any] = WebSocket(endpoint, agreement.subprotocol)
+        self._attendant = Attendant(endpoint, nursery)
         self._keepalive = keepalive_of(serving, nursery)
         self._keepalive.add(self._attendant)
         return self._websocket

@@ -31,15 +31,15 @@ def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes | byte
       ValueError: the message is a str with a lone surrogate, which UTF-8 cannot have.
     """
     frame = encode_message(message)
-    connection = None
+    endpoint = None
     for websocket in connections:
-        connection = websocket._connection
-        if not connection.closing.state.may_send:
+        endpoint = websocket._endpoint
+        if not endpoint.closing.state.may_send:
             continue
-        if connection.send_buffer.is_full:
-            serving_of(connection.request).counters.slow_readers += 1
-            connection.close_for_server(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
+        if endpoint.send_buffer.is_full:
+            serving_of(endpoint.request).counters.slow_readers += 1
+            endpoint.close_for_server(CloseCode.TRY_AGAIN_LATER, "you read too slowly")
         else:
-            connection.send_buffer.put(frame)
-    if connection is not None:
-        serving_of(connection.request).counters.broadcasts += 1
+            endpoint.send_buffer.put(frame)
+    if endpoint is not None:
+        serving_of(endpoint.request).counters.broadcasts += 1

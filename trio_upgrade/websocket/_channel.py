@@ -12,7 +12,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from .._request import Request
 from ._close_codes import encode_close
-from ._connection import RECEIVED, RECEIVES, Connection
+from ._endpoint import RECEIVED, RECEIVES, Endpoint
 from ._frames import encode_message
 from ._send_buffer import BROKEN
 
@@ -30,19 +30,19 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
       subprotocol: the subprotocol that was agreed on, a str; or None.
     """
 
-    __slots__ = ("_connection", "subprotocol")
+    __slots__ = ("_endpoint", "subprotocol")
 
-    def __init__(self, connection: Connection[T], subprotocol: str | None) -> None:
-        self._connection: Connection[T] = connection
+    def __init__(self, endpoint: Endpoint[T], subprotocol: str | None) -> None:
+        self._endpoint: Endpoint[T] = endpoint
         self.subprotocol = subprotocol
 
     def __repr__(self) -> str:
-        return repr(self._connection)
+        return repr(self._endpoint)
 
     @property
     def request(self) -> Request:
         """The request of the handshake."""
-        return self._connection.request
+        return self._endpoint.request
 
     @property
     def close_code(self) -> int | None:
@@ -51,13 +51,13 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         It is the code of the close frame that came first, ours or the peer's. It is 1005 for a close frame without a
         code, and 1006 if the connection ended without a close frame.
         """
-        close = self._connection.closing.close
+        close = self._endpoint.closing.close
         return None if close is None else close.code
 
     @property
     def close_reason(self) -> str:
         """The reason that belongs to `close_code`; "" while the WebSocket is open."""
-        close = self._connection.closing.close
+        close = self._endpoint.closing.close
         return "" if close is None else close.reason
 
     async def receive(self) -> T:
@@ -74,30 +74,30 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
 
         If it is cancelled, it has taken no message.
         """
-        connection = self._connection
-        if connection.handler is RECEIVES:
+        endpoint = self._endpoint
+        if endpoint.handler is RECEIVES:
             raise trio.BusyResourceError("another task is already receiving from this WebSocket")
-        if connection.closing.channel_closed:
+        if endpoint.closing.channel_closed:
             raise trio.ClosedResourceError("this WebSocket was already closed")
-        connection.handler = RECEIVES
+        endpoint.handler = RECEIVES
         try:
-            if connection.receive_buffer.is_ready or not connection.closing.state.may_receive:
+            if endpoint.receive_buffer.is_ready or not endpoint.closing.state.may_receive:
                 await checkpoint()
-            while (message := connection.take()) is None:
-                if connection.receive_buffer.pending:
+            while (message := endpoint.take()) is None:
+                if endpoint.receive_buffer.pending:
                     await checkpoint()
-                elif connection.is_reading_ahead:
-                    await connection.wait_change()
-                else:  # a copy of `Connection.read`, whose frame would be kept for as long as this waits
+                elif endpoint.is_reading_ahead:
+                    await endpoint.wait_change()
+                else:  # a copy of `Endpoint.read`, whose frame would be kept for as long as this waits
                     try:
-                        connection.feed(await connection.stream.receive_some())
+                        endpoint.feed(await endpoint.stream.receive_some())
                     except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-                        connection.mark_lost(str(exc))
+                        endpoint.mark_lost(str(exc))
             return message
         finally:
-            connection.handler = RECEIVED
-            if connection.change is not None:
-                connection.notify_change()
+            endpoint.handler = RECEIVED
+            if endpoint.change is not None:
+                endpoint.notify_change()
 
     async def send(self, message: T) -> None:
         """Send a message, and wait until the transport has taken it.
@@ -117,18 +117,18 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         If it is cancelled, either nothing was sent, or the whole message still goes out.
         """
         await checkpoint_if_cancelled()
-        connection = self._connection
-        connection.check_sendable()
-        buffer = connection.send_buffer
+        endpoint = self._endpoint
+        endpoint.check_sendable()
+        buffer = endpoint.send_buffer
         if buffer.has_line:
             await buffer.wait_turn()
-            connection.check_sendable()
-        if buffer.put(encode_message(message, connection.deflate)):
+            endpoint.check_sendable()
+        if buffer.put(encode_message(message, endpoint.deflate)):
             await cancel_shielded_checkpoint()
         else:
             await buffer.wait_sent()
         if buffer.state is BROKEN:
-            connection.check_sendable()
+            endpoint.check_sendable()
 
     def send_nowait(self, message: T) -> None:
         """Send a message, or buffer it if the peer is slow. Not a checkpoint.
@@ -140,12 +140,12 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
           trio.WouldBlock: the send buffer is full.
           And what `send` raises.
         """
-        connection = self._connection
-        connection.check_sendable()
-        if connection.send_buffer.is_full:
+        endpoint = self._endpoint
+        endpoint.check_sendable()
+        if endpoint.send_buffer.is_full:
             raise trio.WouldBlock("the send buffer is full")
-        connection.send_buffer.put(encode_message(message, connection.deflate))
-        connection.check_sendable()
+        endpoint.send_buffer.put(encode_message(message, endpoint.deflate))
+        endpoint.check_sendable()
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the WebSocket: send a close frame, wait for the peer's, and close the connection.
@@ -165,24 +165,24 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         If it is cancelled, it drops the connection at once.
         """
         encode_close(code, reason)  # raises before anything has happened
-        connection, closing = self._connection, self._connection.closing
+        endpoint, closing = self._endpoint, self._endpoint.closing
         if closing.channel_closed:
-            return await connection.wait_disconnected()
+            return await endpoint.wait_disconnected()
         closing.channel_closed = True
-        if not connection.claim_disconnect():
-            return await connection.wait_disconnected()
+        if not endpoint.claim_disconnect():
+            return await endpoint.wait_disconnected()
         try:
-            if not connection.is_over:
-                deadline = min(connection.close_by, trio.current_time() + connection.options.close_timeout)
+            if not endpoint.is_over:
+                deadline = min(endpoint.close_by, trio.current_time() + endpoint.options.close_timeout)
                 with trio.CancelScope(deadline=deadline):
-                    connection.close_for_handler(code, reason)
-                    await connection.send_buffer.wait_sent()
+                    endpoint.close_for_handler(code, reason)
+                    await endpoint.send_buffer.wait_sent()
                     while closing.state.may_receive:
-                        await connection.discard()
+                        await endpoint.discard()
         finally:
-            await connection.disconnect()
+            await endpoint.disconnect()
 
     async def _drop(self) -> None:
         """Drop the connection at once, without a close frame."""
-        self._connection.closing.channel_closed = True
-        await self._connection.disconnect(at_once=True)
+        self._endpoint.closing.channel_closed = True
+        await self._endpoint.disconnect(at_once=True)

@@ -7,7 +7,7 @@ import functools
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode
 
-from ._exceptions import Violation
+from ._errors import Violation
 
 __all__ = ["ORDERLY", "decode_close", "encode_close"]
 

@@ -28,7 +28,7 @@ import trio
 from websockets.frames import Close
 
 from ._close_codes import ORDERLY
-from ._exceptions import ConnectionClosed
+from ._errors import ConnectionClosed
 
 __all__ = ["Closing", "Event", "State"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode
 
-from ._exceptions import Violation
+from ._errors import Violation
 
 __all__ = ["COMPRESS_SETTINGS", "WINDOW_BITS", "Deflate"]
 

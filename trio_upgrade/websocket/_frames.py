@@ -20,7 +20,7 @@ except ImportError:  # where the package has no compiled part
     from websockets.utils import apply_mask
 
 from ._deflate import Deflate
-from ._exceptions import Violation
+from ._errors import Violation
 
 __all__ = ["FIN", "NEED_DATA", "Control", "Incoming", "encode_frame", "encode_message"]
 

@@ -15,7 +15,7 @@ from websockets.utils import accept_key
 from .._headers import Headers
 from .._request import Request, transport_of
 from ._deflate import WINDOW_BITS, Deflate
-from ._exceptions import HandshakeError
+from ._errors import HandshakeError
 from ._options import Compression, Options
 from ._origin import is_allowed
 

@@ -13,7 +13,7 @@ from websockets.frames import Close, CloseCode, Opcode
 
 from ._close_codes import decode_close
 from ._deflate import Deflate
-from ._exceptions import Violation
+from ._errors import Violation
 from ._frames import FIN, NEED_DATA, Control, Incoming, encode_frame
 from ._options import Options
 from ._send_buffer import OVERHEAD, SendBuffer

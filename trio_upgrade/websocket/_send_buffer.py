@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import Protocol
 
 import trio
 from trio.lowlevel import checkpoint
 
 from .._exceptions import log_bug
+from .._upgraded_stream import UpgradedStream
 
 __all__ = ["BROKEN", "OVERHEAD", "SendBuffer"]
 
@@ -35,14 +35,6 @@ class Sending(Enum):
 
 
 DIRECT, BUFFERED, BROKEN = Sending
-
-
-class SendsNowait(Protocol):
-    """A stream that can send without waiting."""
-
-    def send_nowait(self, data: bytes) -> int:
-        """Send what is taken at once, and return how many bytes that is."""
-        ...
 
 
 class SendBuffer:
@@ -76,7 +68,7 @@ class SendBuffer:
 
     def __init__(self, stream: trio.abc.SendStream, nursery: trio.Nursery, limit: int) -> None:
         self._stream = stream
-        self._direct: SendsNowait | None = stream if hasattr(stream, "send_nowait") else None
+        self._direct = stream if isinstance(stream, UpgradedStream) else None
         self._nursery = nursery
         self._limit = limit
         self._frames: deque[bytes] | None = None  # those that are buffered; None when there are none

@@ -1,4 +1,4 @@
-// node:http, with the bytes echoed behind an upgrade.
+// node:http, with the bytes echoed after an upgrade.
 'use strict';
 
 const http = require('node:http');

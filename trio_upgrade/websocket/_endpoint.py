@@ -1,4 +1,4 @@
-"""The connection of one WebSocket: what arrives, what is sent, and how it is closed.
+"""Our end of one WebSocket: what arrives, what is sent, and how it is closed.
 
 `WebSocket` is what the handler sees of it; the `Attendant` works on it while the handler does something else. Both read
 it, but never at once.
@@ -20,13 +20,13 @@ from .._transport import close_at_once
 from ._close_codes import encode_close
 from ._closing import Closing, Event
 from ._deflate import Deflate
-from ._exceptions import Violation
+from ._errors import Violation
 from ._frames import FIN, encode_frame
 from ._options import Options
 from ._receive_buffer import ReceiveBuffer
 from ._send_buffer import BROKEN, SendBuffer
 
-__all__ = ["AWAY", "RECEIVED", "RECEIVES", "Connection"]
+__all__ = ["AWAY", "RECEIVED", "RECEIVES", "Endpoint"]
 
 T = TypeVar("T", str, bytes, str | bytes)
 
@@ -46,8 +46,8 @@ class Handler(Enum):
 RECEIVES, RECEIVED, AWAY = Handler
 
 
-class Connection(Generic[T]):
-    """The connection of one WebSocket.
+class Endpoint(Generic[T]):
+    """Our end of one WebSocket.
 
     Args:
       request: the request of the handshake.
