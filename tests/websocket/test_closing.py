@@ -74,23 +74,26 @@ def test_who_has_called_aclose_is_told_so_and_nothing_else(happened: list[Event]
 
 
 @pytest.mark.parametrize(
-    ("happened", "code", "error"),
+    ("happened", "code", "state", "error"),
     [
-        ([Event.PEER_CLOSES], 1000, trio.EndOfChannel),
-        ([Event.PEER_CLOSES], 1001, trio.EndOfChannel),
-        ([Event.PEER_CLOSES], 1005, trio.EndOfChannel),
-        ([Event.PEER_CLOSES], 1011, ConnectionClosed),
-        ([Event.PEER_VIOLATES], 1002, ConnectionClosed),
-        ([Event.CONNECTION_ENDS], 1006, ConnectionClosed),
-        ([Event.SENDING_FAILS, Event.CONNECTION_ENDS], 1006, ConnectionClosed),
-        ([Event.SERVER_CLOSES, Event.PEER_CLOSES], 1013, trio.EndOfChannel),
-        ([Event.SERVER_CLOSES, Event.CONNECTION_ENDS], 1013, trio.EndOfChannel),
-        ([Event.SERVER_CLOSES, Event.PEER_VIOLATES], 1001, ConnectionClosed),
-        ([Event.SERVER_CLOSES, Event.CONNECTION_ENDS, Event.PEER_VIOLATES], 1001, ConnectionClosed),
+        ([Event.PEER_CLOSES], 1000, State.CLOSED, trio.EndOfChannel),
+        ([Event.PEER_CLOSES], 1001, State.CLOSED, trio.EndOfChannel),
+        ([Event.PEER_CLOSES], 1005, State.CLOSED, trio.EndOfChannel),
+        ([Event.PEER_CLOSES], 1011, State.CLOSED, ConnectionClosed),
+        ([Event.PEER_VIOLATES], 1002, State.FAILED, ConnectionClosed),
+        ([Event.CONNECTION_ENDS], 1006, State.LOST, ConnectionClosed),
+        ([Event.SENDING_FAILS, Event.PEER_VIOLATES], 1006, State.FAILED, ConnectionClosed),
+        ([Event.SENDING_FAILS, Event.CONNECTION_ENDS], 1006, State.LOST, ConnectionClosed),
+        ([Event.SERVER_CLOSES, Event.PEER_CLOSES], 1013, State.CLOSED, trio.EndOfChannel),
+        ([Event.SERVER_CLOSES, Event.CONNECTION_ENDS], 1013, State.LOST, trio.EndOfChannel),
+        ([Event.SERVER_CLOSES, Event.PEER_VIOLATES], 1001, State.FAILED, ConnectionClosed),
+        ([Event.SERVER_CLOSES, Event.CONNECTION_ENDS, Event.PEER_VIOLATES], 1001, State.FAILED, ConnectionClosed),
     ],
 )
-def test_what_a_receive_raises_at_the_end(happened: list[Event], code: int, error: type[Exception]) -> None:
+def test_what_a_receive_raises_at_the_end(
+    happened: list[Event], code: int, state: State, error: type[Exception]
+) -> None:
     closing = after(*happened, code=code)
-    assert closing.state in ENDS
+    assert closing.state is state
     assert type(closing.receive_error(None)) is error
     assert type(closing.send_error(None)) is ConnectionClosed
