@@ -34,7 +34,8 @@ T = TypeVar("T")
 class Exchange:
     """A request and its answer.
 
-    Its methods that end it return whether the connection can be kept for another request.
+    `respond`, `send_response`, `fail` and `refuse` end it. They return True if the connection can take
+    another request.
 
     Args:
       request: the request.
@@ -45,9 +46,10 @@ class Exchange:
 
     Attributes:
       failure: what a handler raised, once it is logged.
+      may_answer: the handler has not closed the connection.
     """
 
-    __slots__ = ("body", "failure", "limits", "must_close", "reply", "request", "serving", "transport")
+    __slots__ = ("body", "failure", "limits", "may_answer", "must_close", "reply", "request", "serving", "transport")
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Exchange:
         self.limits = limits
         self.serving = serving
         self.failure: BaseException | None = None
+        self.may_answer = True
 
     async def respond(self, handler: RequestHandler) -> bool:
         """Let `on_request` make a response, and send it."""
@@ -99,7 +102,7 @@ class Exchange:
         return not close
 
     def _log_access(self, response: Response) -> None:
-        if self.reply.has_begun and _access_log.is_on():
+        if self.reply.sent.has_begun and _access_log.is_on():
             _access_log.log_response(self.request, response.status, self.reply.content_size)
 
     def _cannot_keep(self) -> bool:
@@ -131,7 +134,7 @@ class Exchange:
         if others := log_failure(self.request, exc, self.serving.counters):
             raise others
         self.failure = exc
-        if not self.reply.has_begun:
+        if self.may_answer and not self.reply.sent.has_begun:
             response = HANDLER_FAILED
             leaf = flatten(exc)[0]
             if isinstance(leaf, ProtocolError) and is_failure_of(self.transport, exc, ProtocolError):

@@ -64,12 +64,12 @@ class IncomingBody:
 
     __slots__ = (
         "_chunks",
+        "_closed_because",
         "_error",
         "_http",
         "_limits",
         "_parser",
         "_patience",
-        "_refusal",
         "_reply",
         "_size",
         "_stage",
@@ -83,7 +83,7 @@ class IncomingBody:
         self._transport = transport
         self._limits = limits
         self._reply = reply
-        self._refusal: str | None = None  # why the handler cannot read it any more
+        self._closed_because: str | None = None  # why the handler cannot read it any more
         self.being_read = False
         self.length_left = head.length
         if head.length or head.chunked:
@@ -106,6 +106,11 @@ class IncomingBody:
         return self._stage is BROKEN
 
     @property
+    def buffered(self) -> int:
+        """How many bytes have arrived that were not read: of it, and after it."""
+        return len(self._http.buffer)
+
+    @property
     def is_over(self) -> bool:
         """All of it was read, nothing else is in the buffer, and no task reads: the transport comes next."""
         return self._stage is ENDED and not self._http.buffer and not self.being_read
@@ -125,18 +130,20 @@ class IncomingBody:
         return BodyTooLarge(f"the request's body is longer than {limit} bytes", self._transport)
 
     def close(self) -> None:
-        """Refuse it to the handler from now on."""
-        if self._refusal is None:
-            self._refusal = NO_LONGER
+        """Make every later read by the handler raise."""
+        if self._closed_because is None:
+            self._closed_because = NO_LONGER
 
     # ---- reading
 
     async def receive(self, max_bytes: int) -> bytes:
         """Read at most `max_bytes` of it for the handler; see `Body.receive_some`."""
+        if self._closed_because is NO_LONGER:
+            raise trio.ClosedResourceError(NO_LONGER)
         self._begin_reading()
         try:
-            if self._refusal is not None:
-                raise trio.ClosedResourceError(self._refusal)
+            if self._closed_because is not None:
+                raise trio.ClosedResourceError(self._closed_because)
             await checkpoint()
             return await self._receive(max_bytes)
         finally:
@@ -175,8 +182,8 @@ class IncomingBody:
         self.being_read = True
 
     async def _discard(self, limit: float) -> bool:
-        if self._refusal is None:
-            self._refusal = DISCARDED
+        if self._closed_because is None:
+            self._closed_because = DISCARDED
         if self._stage is ENDED:
             return True
         most = self._size + limit
@@ -209,18 +216,20 @@ class IncomingBody:
     async def _fill(self) -> None:
         """Wait for more bytes, for what is left of `Limits.request_timeout`."""
         begin = trio.current_time()
+        data = None
         try:
             with trio.CancelScope(deadline=begin + self._patience):
                 data = await self._transport.receive_some(RECEIVE_SIZE)
-                self._patience -= trio.current_time() - begin
-                if data:
-                    self._http.buffer += data
-                else:
-                    self._break_off("the peer closed in the middle of the request's body")
-                return
         except ConnectionBroken as exc:
             return self._break_off(f"the peer vanished in the middle of the request's body: {exc}")
-        self._break_off(f"the request's body did not arrive within {self._limits.request_timeout} seconds", 408)
+        finally:
+            self._patience -= trio.current_time() - begin
+        if data:
+            self._http.buffer += data
+        elif data is not None:
+            self._break_off("the peer closed in the middle of the request's body")
+        else:
+            self._break_off(f"the request's body did not arrive within {self._limits.request_timeout} seconds", 408)
 
     def _break_off(self, message: str, status: int = 400) -> None:
         self._break(partial(ProtocolError, message, self._transport, status=status))

@@ -51,8 +51,8 @@ class Head(NamedTuple):
 
     Attributes:
       headers: its fields.
-      length: of the body, where that is not chunked.
-      chunked: the body is.
+      length: of the body, in bytes; 0 if it is chunked, or there is none.
+      chunked: the body is chunked.
       expects_continue: the client waits for a 100 (Continue) before it sends the body.
       parser: h11's, which has read the head and goes on with the body; None if there is no body.
     """
@@ -147,7 +147,7 @@ def _check_target(request: h11.Request) -> None:
 
 
 def _framing(request: h11.Request, data: bytes) -> tuple[int, bool]:
-    """How long the body is (RFC 9112 section 6.3): its length, and whether chunks tell it instead."""
+    """The length of the body, and whether it is chunked instead (RFC 9112 section 6.3)."""
     fields = dict(request.headers)
     chunked = b"transfer-encoding" in fields
     length = fields.get(b"content-length")

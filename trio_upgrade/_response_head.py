@@ -55,6 +55,8 @@ def make_head(status: int, headers: FieldsArgument, content_type: str | None, is
 def encode_given(status: int, headers: FieldsArgument, content_type: str | None, is_text: bool) -> ResponseHead:
     if not isinstance(status, int):
         raise TypeError(f"the status of a response is an int, not {status!r}: Response(200, content)?")
+    if content_type is not None and not isinstance(content_type, str):
+        raise TypeError(f"the content type is a str, not {content_type!r}")
     if not 200 <= status <= 999:
         raise ValueError(f"the status of a response is from 200 to 999, not {status!r}")
     fields = encode_fields(headers, NOT_GIVEN)

@@ -19,7 +19,7 @@ async def send_response(reply: Reply, response: Response, method: str, http_vers
 
     Raises:
       ConnectionBroken: the peer does not take it.
-      Exception: what its content raises. If `reply.has_begun` is false, nothing was sent.
+      Exception: what its content raises. If `reply.sent.has_begun` is false, nothing was sent.
 
     Cancelled, it may have sent a part.
     """

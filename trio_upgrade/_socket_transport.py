@@ -51,7 +51,7 @@ class Theirs(Enum):
 
 
 class Wake(Enum):
-    """Why `notify_closing` has woken a task that waits on the socket, although this is not closed."""
+    """Why `notify_closing` has woken a task that waits on the socket, although the socket is still open."""
 
     INTERRUPT = "INTERRUPT"  # the receive raises WouldBlock, if no bytes have arrived
     EVICTION = "EVICTION"  # the task has to leave, as if the socket was closed
@@ -102,7 +102,7 @@ class SocketTransport(Transport):
 
     @property
     def stream(self) -> trio.abc.Stream:
-        """This one."""
+        """This transport itself."""
         return self
 
     @property
@@ -306,16 +306,6 @@ class SocketTransport(Transport):
         """Close at once."""
         self.close()
         await checkpoint()
-
-    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
-        """See `socket.socket.setsockopt`."""
-        self.socket.setsockopt(level, option, value)
-
-    def getsockopt(self, level: int, option: int, buffersize: int = 0) -> int | bytes:
-        """See `socket.socket.getsockopt`."""
-        if buffersize == 0:
-            return self.socket.getsockopt(level, option)
-        return self.socket.getsockopt(level, option, buffersize)
 
     def _check_still_open(self) -> None:
         """`notify_closing` wakes a task that receives when the socket is closed, and for an interrupt, too."""

@@ -52,7 +52,7 @@ class StreamTransport(Transport):
 
     @property
     def _socket(self) -> SocketTransport | None:
-        """Our own socket below TLS. An interrupt of that one keeps every byte that TLS has seen."""
+        """Our own socket below TLS. Interrupting it loses no byte."""
         below = self._below
         return below if isinstance(below, SocketTransport) else None
 

@@ -54,7 +54,7 @@ class Transport(trio.abc.HalfCloseableStream):
     @property
     @abstractmethod
     def is_tls(self) -> bool:
-        """What is sent and received is inside of TLS."""
+        """The bytes are encrypted with TLS."""
 
     @abstractmethod
     async def start(self, timeout: float | None) -> None:
@@ -74,7 +74,10 @@ class Transport(trio.abc.HalfCloseableStream):
 
     @abstractmethod
     def interrupt(self) -> None:
-        """End the call of `receive_interruptibly` that waits."""
+        """End the call of `receive_interruptibly` that waits.
+
+        A call that begins to wait later may be interrupted, too: call `clear_interrupt` when no wait is to end.
+        """
 
     @abstractmethod
     def clear_interrupt(self) -> None:
