@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import h11
 import trio
 import trio.testing
 
@@ -111,9 +110,7 @@ def heads(data: bytes) -> None:
         thorough = read_any(data, LIMITS.max_headers)
         assert plain[:3] == thorough[:3], data
         assert plain.headers.raw == thorough.headers.raw, data
-        assert (thorough.length, thorough.chunked) == (0, False), data
-        assert thorough.parser is not None
-        assert type(thorough.parser.next_event()) is h11.EndOfMessage, data
+        assert plain[4:] == thorough[4:], data  # how the body is framed, and whether the client waits
 
 
 def http(data: bytes) -> Outcome:
