@@ -213,18 +213,18 @@ class IncomingBody:
         They are no more than what is left of a body with a length: what follows it comes later as cheaply.
         """
         begin = trio.current_time()
+        size = min(self.length_left or RECEIVE_SIZE, RECEIVE_SIZE)
         try:
-            with trio.CancelScope(deadline=begin + self._patience):
-                data = await self._transport.receive_some(min(self.length_left or RECEIVE_SIZE, RECEIVE_SIZE))
-                self._patience -= trio.current_time() - begin
-                if not data:
-                    self._break_off("the peer closed in the middle of the request's body")
-                return data
+            data = await self._transport.receive_before(begin + self._patience, size)
         except ConnectionBroken as exc:
             self._break_off(f"the peer vanished in the middle of the request's body: {exc}")
             return b""
-        self._break_off(f"the request's body did not arrive within {self._limits.request_timeout} seconds", 408)
-        return b""
+        self._patience -= trio.current_time() - begin
+        if data is None:
+            self._break_off(f"the request's body did not arrive within {self._limits.request_timeout} seconds", 408)
+        elif not data:
+            self._break_off("the peer closed in the middle of the request's body")
+        return data or b""
 
     def _take(self, arrived: bytes | bytearray, max_bytes: int) -> bytes:
         """The next piece of what is in the buffer and has just arrived; b"" if more must arrive, or nothing will."""
@@ -318,7 +318,7 @@ class Body(trio.abc.ReceiveStream):
             raise self._incoming.too_large(limit)
         parts = []
         size = 0
-        while part := await self.receive_some():
+        while part := await self._incoming.receive(RECEIVE_SIZE):
             parts.append(part)
             size += len(part)
             if size > limit:

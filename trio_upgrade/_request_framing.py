@@ -24,6 +24,7 @@ QUOTED = r'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 EXTENDED_LINE = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?![ \t])(?:{EXTENSION})*\r\n".encode("latin-1"))
+USUAL_END = b"\r\n0\r\n\r\n"  # of the last data, with a last chunk without extensions, and no trailers
 CHUNKS_AT_ONCE = 1000  # that are decoded between two checkpoints: about a millisecond
 
 
@@ -102,7 +103,7 @@ class Chunks(Framing):
       max_trailers: how many fields the trailer section may have.
     """
 
-    __slots__ = ("_max_size", "_max_trailers", "_next_line", "_part", "_size", "_size_left")
+    __slots__ = ("_max_size", "_max_trailers", "_part", "_same_again", "_size", "_size_left")
 
     def __init__(self, max_size: int, max_trailers: int) -> None:
         self.length_left = 0
@@ -110,7 +111,7 @@ class Chunks(Framing):
         self._max_trailers = max_trailers
         self._part = LINE
         self._size = self._size_left = 0  # of the data of the chunk that is being decoded
-        self._next_line = b""  # what comes after the data, if another chunk has the same line
+        self._same_again = b""  # what follows the data, if the next chunk has the same line
 
     @property
     def has_ended(self) -> bool:
@@ -123,35 +124,39 @@ class Chunks(Framing):
         at, room = 0, max_bytes
         with memoryview(data) as view:
             while len(pieces) < CHUNKS_AT_ONCE:
-                if self._part is DATA or self._part is REST:
-                    size = min(self._size_left, len(data) - at, room)
-                    if not size:
+                if self._part is not DATA and self._part is not REST:
+                    try:
+                        begin, at = at, self._skip(data, at)
+                    except Malformed:
+                        if not pieces:
+                            raise
+                        break  # the content before it is given first
+                    if at == begin:
                         break
-                    pieces.append(view[at : at + size])
-                    at += size
-                    room -= size
-                    self._size_left -= size
-                    if self._size_left:
-                        if not room:
-                            self._part = REST
-                        break
-                    if self._part is REST:
-                        self._part = DATA_END
-                        break
-                    if data.startswith(self._next_line, at):
-                        at += len(self._next_line)
-                        self._size_left = self._size
-                        continue
-                    self._part = DATA_END
-                begin = at
-                try:
-                    at = self._skip(data, at)
-                except Malformed:
-                    if not pieces:
-                        raise
-                    break  # the content before it is given first
-                if at == begin:
+                    continue
+                size = min(self._size_left, len(data) - at, room)
+                if not size:
                     break
+                pieces.append(view[at : at + size])
+                at += size
+                room -= size
+                self._size_left -= size
+                if self._size_left:
+                    if not room:
+                        self._part = REST
+                    break
+                if self._part is REST:
+                    self._part = DATA_END
+                    break
+                if data.startswith(self._same_again, at):
+                    at += len(self._same_again)
+                    self._size_left = self._size
+                elif data.startswith(USUAL_END, at):
+                    at += len(USUAL_END)
+                    self._part = END
+                    break
+                else:
+                    self._part = DATA_END
             return b"".join(pieces), at
 
     def _skip(self, data: bytes | bytearray, at: int) -> int:
@@ -192,7 +197,7 @@ class Chunks(Framing):
         if size > LONGEST:
             raise Malformed("a chunk's size is larger than any body")
         self._size = self._size_left = size
-        self._next_line = b"\r\n" + match[0]
+        self._same_again = b"\r\n" + match[0]
         self._part = DATA if size else TRAILERS
         return match.end()
 
