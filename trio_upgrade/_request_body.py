@@ -1,7 +1,7 @@
 """The body of a request: what bounds it, who reads it, and what follows it.
 
-What the body's framing decodes is read from the buffer, then right from the transport. What follows
-the body is simply what is still in the buffer.
+Its bytes come out of the buffer first, then from the transport, and go through the decoder of its framing.
+What follows the body is simply what is still in the buffer.
 
 This module knows nothing of handlers, responses or what an upgrade is for.
 """
@@ -210,7 +210,8 @@ class IncomingBody:
     async def _wait_for_more(self) -> bytes | bytearray:
         """Wait for more bytes, for what is left of `Limits.request_timeout`.
 
-        They are no more than what is left of a body with a length: what follows it comes later as cheaply.
+        Of a body with a length, they are at most its rest. What follows stays in the kernel, from where the
+        next head, or the upgraded stream, has it without another copy.
         """
         begin = trio.current_time()
         size = min(self.length_left or RECEIVE_SIZE, RECEIVE_SIZE)

@@ -20,12 +20,13 @@ from ._request_head import LONGEST, Head, check_trailers
 __all__ = ["Framing", "framing_of"]
 
 # RFC 9112 section 7.1.1, RFC 9110 section 5.6: *( ";" name [ "=" ( token / quoted-string ) ] ), with white space
+# h11 refuses white space before the first of them, and so do we.
 QUOTED = r'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 EXTENDED_LINE = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?![ \t])(?:{EXTENSION})*\r\n".encode("latin-1"))
 USUAL_END = b"\r\n0\r\n\r\n"  # of the last data, with a last chunk without extensions, and no trailers
-CHUNKS_AT_ONCE = 1000  # that are decoded between two checkpoints: about a millisecond
+CHUNKS_AT_ONCE = 1000  # are decoded between two checkpoints, at most: about a millisecond
 
 
 class Framing(ABC):
@@ -82,14 +83,14 @@ class ContentLength(Framing):
 
 
 class Part(Enum):
-    """What comes next in a chunked body."""
+    """What comes next in a chunked body: LINE, DATA, DATA_END for each chunk; then LINE, TRAILERS, END."""
 
     LINE = "LINE"  # a chunk's line: its size and extensions
-    DATA = "DATA"  # its data
-    REST = "REST"  # the rest of its data, of which a reader has taken a part: it is given by itself
-    DATA_END = "DATA_END"  # the CRLF after them
+    DATA = "DATA"  # the chunk's data
+    REST = "REST"  # the rest of data of which a reader, by its `max_bytes`, has taken a part: given by itself
+    DATA_END = "DATA_END"  # the CRLF after the data
     TRAILERS = "TRAILERS"  # the trailer section, which follows the last chunk's line
-    END = "END"  # nothing: it was the whole body
+    END = "END"  # nothing: the whole body was decoded
 
 
 LINE, DATA, REST, DATA_END, TRAILERS, END = Part
@@ -119,7 +120,11 @@ class Chunks(Framing):
         return self._part is END
 
     def decode(self, data: bytes | bytearray, max_bytes: int) -> tuple[bytes, int]:
-        """See `Framing.decode`. The content of many chunks is given in one piece."""
+        """See `Framing.decode`. The content of many chunks is given in one piece.
+
+        Most chunks have the line of the chunk before, and most bodies end without trailers: these two are
+        recognized without parsing them.
+        """
         pieces: list[memoryview] = []
         at, room = 0, max_bytes
         with memoryview(data) as view:
