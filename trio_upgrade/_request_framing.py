@@ -23,7 +23,7 @@ __all__ = ["Framing", "framing_of"]
 # h11 refuses white space before the first of them, and so do we.
 QUOTED = r'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
+CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")  # shorter than any head, and so within its limit
 EXTENDED_LINE = re.compile(rf"([0-9A-Fa-f]{{1,16}})(?![ \t])(?:{EXTENSION})*\r\n".encode("latin-1"))
 USUAL_END = b"\r\n0\r\n\r\n"  # of the last data, with a last chunk without extensions, and no trailers
 CHUNKS_AT_ONCE = 1000  # are decoded between two checkpoints, at most: about a millisecond
@@ -188,7 +188,7 @@ class Chunks(Framing):
         return at
 
     def _skip_line(self, data: bytes | bytearray, at: int) -> int:
-        match = CHUNK_LINE.match(data, at, at + self._max_size)
+        match = CHUNK_LINE.match(data, at)
         if match is None:
             end = data.find(b"\n", at, at + self._max_size) + 1
             if not end:

@@ -203,12 +203,13 @@ def bodies(data: bytes, packets: list[bytes], max_bytes: int = 2**16) -> Decoded
 
 def http(data: bytes) -> Outcome:
     """A connection of requests, upgrades and CONNECTs."""
+    size = max(1, data[0]) if data else 1
     parts = data[1:].split(b"\r\n\r\n")
     ends = accumulate(len(part) + 4 for part in parts)
     for part, end in zip(parts, ends, strict=True):
         head = part + b"\r\n\r\n"
         heads(head)
-        bodies(head, pieces(data[1 + end :], max(1, data[0])), max(1, data[0]))
+        bodies(head, pieces(data[1 + end :], size), size)
     return check(partial(http_server), data)
 
 
