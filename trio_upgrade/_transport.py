@@ -64,6 +64,12 @@ class Transport(trio.abc.HalfCloseableStream):
           ConnectionBroken: it failed, or took longer than `timeout` seconds.
         """
 
+    async def receive_before(self, deadline: float, max_bytes: int) -> bytes | bytearray | None:
+        """Like `receive_some`, but None if nothing has arrived by a time of `trio.current_time`."""
+        with trio.CancelScope(deadline=deadline):
+            return await self.receive_some(max_bytes)
+        return None
+
     @abstractmethod
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Like `receive_some`, but `interrupt` ends it.
