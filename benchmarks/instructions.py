@@ -23,13 +23,15 @@ import trustme
 
 from .speed.connections import HOST
 from .speed.process import TOP, free_port
-from .speed.wire import client_frame, complete_length, get, payloads, server_frame, upgrade
+from .speed.wire import client_frame, complete_length, get, payloads, post, server_frame, upgrade
 
 SERVER = "import gc; gc.disable(); from benchmarks.speed.servers import ours; ours.serve({port}, {certificate!r})"
 START = 60  # seconds; under valgrind everything takes some fifty times as long
 WARM_UP = 30  # operations that are not counted: Python specializes its bytecode meanwhile
 MESSAGE = payloads(64)[0]
 CERTIFICATE = "localhost.pem"
+KIB, MIB = 1024, 1024 * 1024
+LARGE = 10  # an upload takes so many times as long: it is done less often
 
 
 class Connection:
@@ -89,11 +91,27 @@ def connections(connect: Connect, times: int) -> None:
         requests(connect, 1)
 
 
-def handshakes(protocol: str) -> Work:
+def posts(request: bytes) -> Work:
+    """Requests whose body the server reads; it answers with the body's length."""
+
+    def work(connect: Connect, times: int) -> None:
+        connection = connect()
+        for _ in range(times):
+            connection.ask_for_response(request)
+        connection.close()
+
+    return work
+
+
+def uploads(chunk: int = 0) -> Work:
+    return posts(post(MIB, chunk, "/upload"))
+
+
+def handshakes(request: bytes) -> Work:
     def work(connect: Connect, times: int) -> None:
         for _ in range(times):
             connection = connect()
-            connection.ask_for_response(upgrade(protocol))
+            connection.ask_for_response(request)
             connection.close()
 
     return work
@@ -112,11 +130,19 @@ def echoes(protocol: str, sent: bytes, received: bytes) -> Work:
 
 WORKS = {
     "get": requests,
-    "handshake": handshakes("echo"),
-    "ws-handshake": handshakes("websocket"),
+    "post-1k": posts(post(KIB)),
+    "post-1k-chunked": posts(post(KIB, chunk=KIB)),
+    "upload-1m": uploads(),
+    "upload-1m-64k": uploads(64 * KIB),
+    "upload-1m-1k": uploads(KIB),
+    "handshake": handshakes(upgrade("echo")),
+    "ws-handshake": handshakes(upgrade("websocket")),
+    "upgrade-body": handshakes(upgrade("echo", "/body", body=bytes(KIB))),
     "raw-64": echoes("echo", MESSAGE, MESSAGE),
     "ws-64": echoes("websocket", client_frame(MESSAGE), server_frame(MESSAGE)),
 }
+
+
 TLS_WORKS = {
     "tls-get": requests,
     "tls-handshake": connections,  # of TLS, with one request
@@ -164,7 +190,7 @@ class Counted:
 
     def count(self, work: Work, times: int) -> float:
         """How many instructions it takes for each of so many operations."""
-        work(self._connect, WARM_UP)
+        work(self._connect, min(WARM_UP, times))
         self._control("--zero")
         work(self._connect, times)
         self._control("--dump")
@@ -218,7 +244,8 @@ def count(works: dict[str, Work], times: int, folder: Path) -> None:
     try:
         server.wait_until_it_answers()
         for name, work in works.items():
-            print(f"{name:14} {server.count(work, times):12,.0f} instructions", flush=True)
+            some = max(1, times // LARGE) if name.startswith("upload") else times
+            print(f"{name:16} {server.count(work, some):12,.0f} instructions", flush=True)
     finally:
         server.end()
 

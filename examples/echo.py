@@ -1,16 +1,14 @@
 """The smallest upgrade server: whatever arrives on the upgraded stream goes back."""
 
-import trio
-
 import trio_upgrade
-from trio_upgrade import Request, Response, Server
+from trio_upgrade import Request, Response, Server, UpgradedStream
 
 
 async def on_request(request: Request) -> Response:
     return Response(200, "Upgrade to `echo` on /echo to hear yourself.\n")
 
 
-async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+async def on_upgrade(request: Request, stream: UpgradedStream) -> None:
     await request.accept("echo")
     async for data in stream:
         await stream.send_all(data)

@@ -6,9 +6,10 @@ For the tunnel and the CONNECT proxy.
 import contextlib
 import socket
 import struct
-from typing import Any
 
 import trio
+
+from trio_upgrade import TransportInfo
 
 __all__ = ["CHUNK_SIZE", "relay", "reset"]
 
@@ -33,7 +34,7 @@ async def relay(
         nursery.start_soon(pump, there, here, from_there)
 
 
-async def reset(stream: trio.abc.AsyncResource, transport: Any) -> None:
+async def reset(stream: trio.abc.AsyncResource, transport: TransportInfo | trio.SocketStream) -> None:
     """Close a stream so that its peer sees an error, and not an end."""
     with contextlib.suppress(OSError):  # it may be broken already
         transport.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -21,7 +21,7 @@ import h11
 import trio
 
 import trio_upgrade
-from trio_upgrade import Request, Response, Server
+from trio_upgrade import Request, Response, Server, UpgradedStream
 
 from .relay import CHUNK_SIZE, relay, reset
 
@@ -34,9 +34,8 @@ Address = tuple[str, int]
 # ---- the server
 
 
-async def serve_tunnel(target: Address, request: Request, stream: trio.abc.Stream) -> Response | None:
+async def serve_tunnel(target: Address, request: Request, stream: UpgradedStream) -> Response | None:
     """Connect to the target, and only then accept."""
-    assert isinstance(stream, trio.abc.HalfCloseableStream)  # it is, over plain TCP
     try:
         with trio.fail_after(CONNECT_TIMEOUT):
             far_end = await trio.open_tcp_stream(*target)

@@ -51,6 +51,17 @@ async def connect(request: pytest.FixtureRequest, nursery: trio.Nursery) -> Asyn
         yield connect
 
 
+@pytest.fixture(params=["tcp", "tls"])
+async def connect_socket(
+    request: pytest.FixtureRequest, nursery: trio.Nursery, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> AsyncIterator[Connect]:
+    """Connects to a server over TCP, and over TLS."""
+    tls = partial(client.connect_tls, nursery, contexts=tls_contexts)
+    way = {"tcp": partial(client.connect_tcp, nursery), "tls": tls}[request.param]
+    async with closing_clients(way) as connect:
+        yield connect
+
+
 @pytest.fixture
 async def connect_memory(nursery: trio.Nursery) -> AsyncIterator[Connect]:
     async with closing_clients(partial(client.connect_memory, nursery)) as connect:

@@ -25,7 +25,7 @@ class Capacity:
         self._was_full = False
 
     def take(self) -> bool:
-        """Take room for one more connection, if there is any; logs the first time that there is none."""
+        """Take room for one more connection, if there is any. It logs each time that the server becomes full."""
         full = self._limit is not None and self._taken >= self._limit
         if full and not self._was_full:
             logger.warning("%d connections are open, as many as max_connections allows; more are refused", self._limit)
@@ -45,5 +45,5 @@ class Capacity:
         return True
 
     def end_turning_away(self) -> None:
-        """It was told."""
+        """Call this once it was told."""
         self._turned_away -= 1

@@ -1,4 +1,4 @@
-"""The end of a `trio.SSLStream`, without the end of the stream below it."""
+"""Ending a `trio.SSLStream` without closing the connection below."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class _SendOnly(trio.abc.Stream):
 async def send_close_notify(stream: trio.SSLStream[trio.abc.Stream]) -> None:
     """Send TLS's end of data, and leave the stream below open.
 
-    OpenSSL refuses to send it in front of data that has arrived and was not read, so what has
-    arrived is read first; and `unwrap` would then wait for the peer's own close_notify.
+    OpenSSL refuses to send it while data that has arrived was not read, so that is read first. Then
+    `unwrap` would wait for the peer's own close_notify.
     """
     below = stream.transport_stream
     stream.transport_stream = _SendOnly(below)

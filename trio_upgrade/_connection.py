@@ -21,7 +21,7 @@ from ._serving_state import ServingState
 from ._settings import Settings
 from ._statistics import Phase
 from ._transport import Transport
-from ._upgrade_exchange import upgrade
+from ._upgrade_exchange import call_handler, end_upgrade
 
 __all__ = ["Connection"]
 
@@ -35,31 +35,31 @@ class Connection:
       serving: what it shares with other connections.
 
     Attributes:
-      transport: the same.
+      transport: the argument.
     """
 
-    __slots__ = ("_http", "_serving", "_settings", "_wait", "transport")
+    __slots__ = ("_http", "_phase", "_serving", "_settings", "_wait", "transport")
 
     def __init__(self, transport: Transport, settings: Settings, serving: ServingState) -> None:
+        transport.send_timeout = settings.limits.send_timeout
         self.transport = transport
         self._settings = settings
         self._serving = serving
         self._http = Http11(transport, settings.limits)
-        self._wait: HeadWait | None = None  # for a request; None while it is upgraded
+        self._wait: HeadWait | None = None  # for the next head; None while a handler has the connection
+        self._phase = Phase.ACTIVE
 
     @property
     def phase(self) -> Phase:
         """What it is doing."""
-        if self._wait is None:
-            return Phase.UPGRADED
-        return Phase.IDLE if self._wait.is_idle else Phase.ACTIVE
+        return Phase.IDLE if self._wait is not None and self._wait.is_idle else self._phase
 
     async def run(self) -> BaseException | None:
         """Serve the connection until it ends, and close it.
 
         Returns:
           What a handler raised, once it is logged. What must end the task (Cancelled,
-          KeyboardInterrupt, SystemExit) is raised instead, without the rest of its group.
+          KeyboardInterrupt, SystemExit) is raised instead; other exceptions of its group are only logged.
         """
         failure = None
         self._begin_waiting(first=True)
@@ -76,11 +76,13 @@ class Connection:
                 elif action is UPGRADE:
                     handler = handler_of(exchange.request, self._settings)
                     self._end_waiting()
-                    # Here and not in a method: its frame would be kept as long as the handler runs.
-                    response = await upgrade(exchange, handler, len(self._http.buffer))
-                    if response is not None:
+                    self._phase = Phase.UPGRADED
+                    # Not in a method: its frame would take 0.3 KB for as long as the handler runs.
+                    outcome = await call_handler(exchange, handler)
+                    self._phase = Phase.ACTIVE
+                    if keep := await end_upgrade(exchange, outcome):
                         self._begin_waiting(first=False)
-                        keep = await exchange.send_response(response)
+                    del handler, outcome
                 elif isinstance(action, Response):
                     await exchange.refuse(action)
                 failure, exchange.failure = exchange.failure, None  # its traceback leads back here
@@ -98,8 +100,9 @@ class Connection:
             self._wait.close_if_idle()
 
     def _begin_waiting(self, first: bool) -> None:
-        self._wait = HeadWait(self._serving.head_timers, self._http, self.transport, self._settings.limits, first)
-        self._serving.head_timers.waits.add(self._wait)
+        serving, limits = self._serving, self._settings.limits
+        self._wait = HeadWait(serving.head_timers, serving.shutdown, self._http, self.transport, limits, first)
+        serving.head_timers.waits.add(self._wait)
 
     def _end_waiting(self) -> None:
         if self._wait is not None:
@@ -110,9 +113,9 @@ class Connection:
         """Wait for the next request; None at the end of the connection."""
         assert self._wait is not None
         try:
-            head = await self._wait.receive_head(self._serving.shutdown.has_begun)
+            head = await self._wait.receive_head()
         except ProtocolError as exc:
-            await self._end(refusal(exc))
+            await self._send_unasked(refusal(exc))
             return None
         if head is None:
             await self._leave()
@@ -121,7 +124,7 @@ class Connection:
         transport, settings, serving = self.transport, self._settings, self._serving
         protocols, wants_close = connection_options(head)
         request = Request(head, protocols, transport, settings.proxies, serving)
-        reply = Reply(transport, settings.limits.send_timeout, is_awaited(head, bool(self._http.buffer)))
+        reply = Reply(transport, is_awaited(head, bool(self._http.buffer)))
         body = IncomingBody(self._http, transport, head, settings.limits, reply)
         return Exchange(request, wants_close, body, reply, transport, settings.limits, serving)
 
@@ -134,21 +137,21 @@ class Connection:
             return DROP
 
     async def _leave(self) -> None:
-        """End a connection on which nothing is under way: over TLS, not without close_notify."""
+        """Close a connection on which nothing is under way. Over TLS, send close_notify first."""
         with trio.move_on_after(self._settings.limits.linger_timeout):
             with contextlib.suppress(trio.BrokenResourceError):
                 await self.transport.aclose()
 
-    async def _end(self, response: Response) -> None:
+    async def _send_unasked(self, response: Response) -> None:
         """Send a response although there is no request, and close."""
-        await send_last_response(Reply(self.transport, self._settings.limits.send_timeout, False), response)
+        await send_last_response(Reply(self.transport, awaited=False), response)
         await self.transport.linger(self._settings.limits.linger_timeout)
 
     async def turn_away(self) -> None:
         """Tell the client that there is no room for it, and close."""
         try:
             await self.transport.start(self._settings.limits.tls_handshake_timeout)
-            await self._end(TOO_MANY_CONNECTIONS)
+            await self._send_unasked(TOO_MANY_CONNECTIONS)
         except ConnectionBroken:
             pass
         finally:

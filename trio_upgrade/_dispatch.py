@@ -1,4 +1,4 @@
-"""What becomes of a request: who answers it, and with what."""
+"""Deciding who answers a request: which handler, or the server itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RESPOND, ASK, UPGRADE, DROP = Action
 
 
 def dispatch(request: Request, body: IncomingBody, settings: Settings) -> Action | Response:
-    """What becomes of a request, as far as its head tells.
+    """Decide who answers a request, as far as its head tells.
 
     Returns:
       What to do; or the response with which the server refuses it, and closes the connection.
@@ -50,7 +50,7 @@ def dispatch(request: Request, body: IncomingBody, settings: Settings) -> Action
 
 
 def dispatch_connect(request: Request, settings: Settings) -> Action | Response:
-    """What becomes of a CONNECT request."""
+    """Decide who answers a CONNECT request."""
     if request.http_version == "1.0":
         return CONNECT_1_0
     return NO_CONNECT if settings.on_connect is None else UPGRADE

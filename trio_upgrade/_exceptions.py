@@ -1,4 +1,4 @@
-"""The errors of this package, whose failure an exception was, and what is logged of our own mistakes."""
+"""The errors of this package, and how to tell whose failure an exception was."""
 
 from __future__ import annotations
 

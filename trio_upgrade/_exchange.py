@@ -19,7 +19,8 @@ from ._handler_failures import log_failure
 from ._limits import Limits
 from ._request import Request, attach
 from ._request_body import IncomingBody
-from ._response import Framing, Response, asks_to_close, close_content, encode, has_content, is_streamed, open_content
+from ._response import Response, asks_to_close
+from ._response_sending import send_response
 from ._sending_state import AWAITED, Reply
 from ._serving_state import ServingState
 from ._settings import RequestHandler
@@ -33,7 +34,8 @@ T = TypeVar("T")
 class Exchange:
     """A request and its answer.
 
-    Its methods that end it return whether the connection can be kept for another request.
+    `respond`, `send_response`, `fail` and `refuse` end it. They return True if the connection can take
+    another request.
 
     Args:
       request: the request.
@@ -44,9 +46,10 @@ class Exchange:
 
     Attributes:
       failure: what a handler raised, once it is logged.
+      may_answer: the handler has not closed the connection.
     """
 
-    __slots__ = ("body", "failure", "limits", "must_close", "reply", "request", "serving", "transport")
+    __slots__ = ("body", "failure", "limits", "may_answer", "must_close", "reply", "request", "serving", "transport")
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Exchange:
         self.limits = limits
         self.serving = serving
         self.failure: BaseException | None = None
+        self.may_answer = True
 
     async def respond(self, handler: RequestHandler) -> bool:
         """Let `on_request` make a response, and send it."""
@@ -82,7 +86,10 @@ class Exchange:
         """Send the response that a handler returned."""
         close = self._cannot_keep() or asks_to_close(response)
         try:
-            await self._send_and_log(response, close)
+            try:
+                await send_response(self.reply, response, self.request.method, self.request.http_version, close)
+            finally:
+                self._log_access(response)
         except BaseException as exc:
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
                 return False  # our own sending found that nobody is there
@@ -94,30 +101,9 @@ class Exchange:
             await self.transport.linger(self.limits.linger_timeout)
         return not close
 
-    async def _send_and_log(self, response: Response, close: bool) -> None:
-        request = self.request
-        head = b""
-        try:
-            head = encode(response, request.method, request.http_version, close)
-            await self.reply.begin(head)
-            if is_streamed(response) and has_content(response, request.method):
-                await self._send_stream(response)
-            self.reply.complete()
-        finally:
-            if head and _access_log.is_on():
-                _access_log.log_response(request, response.status, content_size(self.reply, head))
-            if is_streamed(response):
-                await close_content(response)
-
-    async def _send_stream(self, response: Response) -> None:
-        """Send streamed content as it is made, never ahead of what the peer takes."""
-        framing = Framing(response, self.request.http_version)
-        async with open_content(response) as items:
-            async for item in items:
-                if data := framing.encode(item):
-                    await self.reply.send(data)
-        if data := framing.end():
-            await self.reply.send(data)
+    def _log_access(self, response: Response) -> None:
+        if self.reply.sent.has_begun and _access_log.is_on():
+            _access_log.log_response(self.request, response.status, self.reply.content_size)
 
     def _cannot_keep(self) -> bool:
         """The connection cannot be kept for another request (RFC 9112 section 9.3)."""
@@ -148,7 +134,7 @@ class Exchange:
         if others := log_failure(self.request, exc, self.serving.counters):
             raise others
         self.failure = exc
-        if not self.reply.has_begun:
+        if self.may_answer and not self.reply.sent.has_begun:
             response = HANDLER_FAILED
             leaf = flatten(exc)[0]
             if isinstance(leaf, ProtocolError) and is_failure_of(self.transport, exc, ProtocolError):
@@ -165,23 +151,16 @@ class Exchange:
 
 
 async def send_last_response(reply: Reply, response: Response, request: Request | None = None) -> None:
-    """Send a response that says `Connection: close`, and log it.
+    """Send a response of the server's own, which says `Connection: close`, and log it.
 
     Raises:
       ConnectionBroken: the peer does not take it.
     """
-    head = encode(response, request.method if request else "GET", "1.1", close=True)
     try:
-        await reply.begin(head)
-        reply.complete()
+        await send_response(reply, response, request.method if request else "GET", "1.1", close=True)
     finally:
         if _access_log.is_on():
-            _access_log.log_response(request, response.status, content_size(reply, head))
-
-
-def content_size(reply: Reply, head: bytes) -> int:
-    """How many bytes of content were sent after a head that may have some content with it."""
-    return max(reply.size - head.index(b"\r\n\r\n") - 4, 0)
+            _access_log.log_response(request, response.status, reply.content_size)
 
 
 def awaitable(answer: Awaitable[T], what: str) -> Awaitable[T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._request_head import Head
-from ._sending_state import AWAITED, CUT, INTERIM, Reply
+from ._sending_state import AWAITED, INTERIM, INTERIM_CUT, Reply
 
 __all__ = ["is_awaited", "owes_continue", "send_continue"]
 
@@ -16,17 +16,17 @@ def is_awaited(head: Head, has_begun: bool) -> bool:
 
 
 def owes_continue(reply: Reply) -> bool:
-    """Whether a 100 has to go out before anything else, or is on its way; or was cut short."""
-    return reply.sent is AWAITED or reply.sent is INTERIM or reply.sent is CUT
+    """Whether a 100 must be sent, or is being sent, before anything else. It is also true if a 100 was cut short."""
+    return reply.sent is AWAITED or reply.sent is INTERIM or reply.sent is INTERIM_CUT
 
 
 async def send_continue(reply: Reply) -> None:
     """Send the 100 (Continue), once, if the client still waits for it.
 
-    Cancelled, it has sent nothing, or has broken the connection.
+    If it is cancelled, either nothing was sent, or the connection is broken.
 
     Raises:
-      ConnectionBroken: an earlier message was cut short.
+      ConnectionBroken: an earlier call was cut short.
     """
     await reply.wait_for_interim()
     if reply.sent is AWAITED:

@@ -1,8 +1,9 @@
 """The wait for a request's head, and what ends it: a timeout, or the server's shutdown.
 
 A cancel scope for each wait would be simpler. It would cost 60,000 instructions, a quarter of what a
-small request costs (241,000; `python -m benchmarks.instructions get`). So a connection only notes when
-its wait ends, and one task of the serving looks at these notes when the earliest of them is due.
+small request costs (`python -m benchmarks.instructions get`), and 1 KB of memory for each idle
+connection. So a connection only notes when its wait ends, and one task of the serving looks at these
+notes when the earliest of them is due.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ._exceptions import ProtocolError
 from ._http11 import Http11
 from ._limits import Limits
 from ._request_head import Head
+from ._shutdown import Shutdown
 from ._transport import Transport
 
 __all__ = ["HeadTimers", "HeadWait"]
@@ -40,6 +42,7 @@ class HeadWait:
 
     Args:
       timers: end its waits.
+      shutdown: the server's; while it is under way, the waits are short.
       http: where the heads come from.
       transport: what is interrupted when a wait is to end.
       limits: how long the waits may take.
@@ -49,14 +52,35 @@ class HeadWait:
       deadline: when the wait ends, in `trio.current_time`; math.inf if it does not wait.
     """
 
-    __slots__ = ("_http", "_is_first", "_limits", "_quiet_since", "_timers", "_transport", "_waiting", "deadline")
+    __slots__ = (
+        "_head_deadline",
+        "_http",
+        "_is_first",
+        "_limits",
+        "_quiet_since",
+        "_shutdown",
+        "_timers",
+        "_transport",
+        "_waiting",
+        "deadline",
+    )
 
-    def __init__(self, timers: HeadTimers, http: Http11, transport: Transport, limits: Limits, first: bool) -> None:
+    def __init__(
+        self,
+        timers: HeadTimers,
+        shutdown: Shutdown,
+        http: Http11,
+        transport: Transport,
+        limits: Limits,
+        first: bool,
+    ) -> None:
         self._timers = timers
+        self._shutdown = shutdown
         self._http = http
         self._transport = transport
         self._limits = limits
         self._is_first = first
+        self._head_deadline = math.inf  # of a head that has begun
         self._quiet_since = math.inf
         self._waiting = NO_HEAD
         self.deadline = math.inf
@@ -66,11 +90,8 @@ class HeadWait:
         """The connection waits for the first byte of a request."""
         return self._waiting is FIRST_BYTE
 
-    async def receive_head(self, shutting_down: bool) -> Head | None:
+    async def receive_head(self) -> Head | None:
         """Wait for the next request's head.
-
-        Args:
-          shutting_down: the server is; then the wait is short.
 
         Returns:
           None if none will come: the peer has ended or vanished, or has sent nothing in time.
@@ -81,44 +102,44 @@ class HeadWait:
         http = self._http
         try:
             while (head := http.next_head()) is None:
-                self._begin_wait(shutting_down)
+                self._begin_wait()
                 try:
                     more = await http.fill()
-                except trio.WouldBlock:
+                except trio.WouldBlock:  # the time is up, or this was to end an earlier wait
                     if self._waiting is FIRST_BYTE:
                         return None
-                    if self.deadline <= trio.current_time():
-                        raise ProtocolError(
-                            "the request's head did not arrive in time", self._transport, status=408
-                        ) from None
-                    continue  # this was to end an earlier wait
                 except trio.BrokenResourceError:
                     return None
-                if not more:
-                    if self._waiting is FIRST_BYTE:
+                else:
+                    if not more:
+                        self._check_cut_off()
                         return None
-                    raise ProtocolError("the connection ended in the middle of the request's head", self._transport)
             return head
         finally:
-            self.deadline = math.inf
+            self.deadline = self._head_deadline = math.inf
             self._waiting = NO_HEAD
             self._is_first = False
             self._transport.clear_interrupt()
 
-    def _begin_wait(self, shutting_down: bool) -> None:
+    def _begin_wait(self) -> None:
         now = trio.current_time()
-        waiting = REST if self._http.buffer else FIRST_BYTE
-        if waiting is not self._waiting:
-            since, seconds = now, self._limits.header_timeout
-            if waiting is FIRST_BYTE and not self._is_first:
-                seconds = self._limits.keep_alive_timeout
-            elif self._waiting is FIRST_BYTE and self._is_first:
-                since = self._quiet_since  # the timeout of the first head began with the connection
-            self._timers.note(self, math.inf if seconds is None else since + seconds)
-            self._waiting = waiting
+        self._waiting = REST if self._http.buffer else FIRST_BYTE
+        has_begun = self._is_first or self._waiting is REST
+        seconds = self._limits.header_timeout if has_begun else self._limits.keep_alive_timeout
+        deadline = math.inf if seconds is None else now + seconds
+        if has_begun:  # bytes that trickle in do not extend the time
+            deadline = self._head_deadline = min(self._head_deadline, deadline)
+        if deadline <= now:
+            raise ProtocolError("the request's head did not arrive in time", self._transport, status=408)
         self._quiet_since = now
-        if shutting_down:
+        self._timers.note(self, deadline)
+        if self._shutdown.has_begun:
             self.close_if_idle()
+
+    def _check_cut_off(self) -> None:
+        """The peer has ended its side: refuse that in the middle of a head."""
+        if self._waiting is REST:
+            raise ProtocolError("the connection ended in the middle of the request's head", self._transport)
 
     def close_if_idle(self) -> None:
         """As the server shuts down, wait only until no request has come for a second.
@@ -130,8 +151,8 @@ class HeadWait:
         if self._waiting is FIRST_BYTE:
             self._timers.note(self, min(self.deadline, self._quiet_since + QUIET))
 
-    def end(self) -> None:
-        """End the wait."""
+    def interrupt(self) -> None:
+        """End the wait, if nothing has arrived."""
         self._transport.interrupt()
 
 
@@ -139,7 +160,7 @@ class HeadTimers:
     """Ends the waits whose deadline has passed, while `run` runs.
 
     Attributes:
-      waits: of the connections that are open and not upgraded.
+      waits: those of all connections that are open and not upgraded.
     """
 
     def __init__(self) -> None:
@@ -162,7 +183,7 @@ class HeadTimers:
             earliest = math.inf
             for wait in self.waits:
                 if wait.deadline <= now:
-                    wait.end()
+                    wait.interrupt()
                 elif wait.deadline < earliest:
                     earliest = wait.deadline
             self._wakeup = max(earliest, now + GRAIN)

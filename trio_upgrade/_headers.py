@@ -147,7 +147,15 @@ def encode_fields(fields: FieldsArgument, forbidden: Container[bytes] = ()) -> l
 def _pairs(fields: FieldsArgument) -> Iterable[tuple[str | bytes, str | bytes]]:
     if isinstance(fields, Headers):
         return fields.raw  # which keeps several fields of one name apart
-    return fields.items() if isinstance(fields, Mapping) else fields
+    if isinstance(fields, Mapping):
+        return fields.items()
+    if isinstance(fields, str | bytes):
+        raise TypeError(f"fields are pairs or a mapping, not {fields!r}")
+    pairs = list(fields)
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"a field is a pair of a name and a value, not {pair!r}")
+    return pairs
 
 
 def _encode(text: object, what: str) -> bytes:

@@ -10,7 +10,7 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Bounds on time (seconds) and size (bytes on the wire). None switches a bound off where it may be None.
+    """Bounds on time (seconds) and size (bytes on the wire). None means no limit, for the limits that allow it.
 
     Bytes that trickle in do not extend a timeout.
 

@@ -6,16 +6,15 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from ._expect_continue import owes_continue, send_continue
 from ._headers import FieldsArgument, Headers, encode_fields, headers_of, join_fields, protocols
 from ._request_body import Body, IncomingBody
 from ._request_head import Head
-from ._sending_state import Reply
 from ._serving_state import ServingState
 from ._tls_info import TLSInfo, tls_info
 from ._transport import Transport
 from ._transport_info import TransportInfo
 from ._trusted_proxies import TrustedProxies, address_of
+from ._upgraded_stream import UpgradedStream, switch
 
 if TYPE_CHECKING:
     from ._server import Server
@@ -46,8 +45,8 @@ class Request:
     __slots__ = (
         "_body",
         "_incoming",
-        "_reply",
         "_serving",
+        "_stream",
         "_transport",
         "client",
         "headers",
@@ -76,7 +75,7 @@ class Request:
         self._serving = serving
         self._incoming: IncomingBody | None = None
         self._body: Body | None = None
-        self._reply: Reply | None = None
+        self._stream: UpgradedStream | None = None
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} from {self.client or self.peername or 'memory'}>"
@@ -159,10 +158,12 @@ class Request:
           trio.ClosedResourceError: the upgraded stream is closed.
           trio.BrokenResourceError: the connection broke.
 
-        Cancelled, it has sent nothing and may be called again, or has broken the connection.
+        If it is cancelled, either nothing was sent and it may be called again, or the connection is broken.
         """
-        if self._reply is None:
+        if self._stream is None:
             raise RuntimeError("only a request that was given to on_upgrade or on_connect can be accepted")
+        if protocol is not None and not isinstance(protocol, str):
+            raise TypeError(f"the protocol is a str, not {protocol!r}")
         if self.method == "CONNECT":
             if protocol is not None:
                 raise ValueError("CONNECT offers no protocols to choose from")
@@ -175,9 +176,7 @@ class Request:
                 b"Upgrade: " + chosen.encode("latin-1"),
             ]
         lines += [name + b": " + value for name, value in encode_fields(headers, NOT_GIVEN)]
-        if owes_continue(self._reply):
-            await send_continue(self._reply)
-        await self._reply.switch(b"\r\n".join(lines) + b"\r\n\r\n")
+        await switch(self._stream, b"\r\n".join(lines) + b"\r\n\r\n")
 
     def _choose(self, protocol: str | None) -> str:
         if protocol is None:
@@ -188,19 +187,19 @@ class Request:
         raise ValueError(f"the client does not offer {protocol!r}, only {', '.join(self.upgrade)}")
 
 
-def attach(request: Request, incoming: IncomingBody, reply: Reply | None = None) -> None:
-    """Give a request its body, and a way to accept it: `should_upgrade`, which comes before, has neither."""
+def attach(request: Request, incoming: IncomingBody, stream: UpgradedStream | None = None) -> None:
+    """Give the handler the body, and what `accept` needs. `should_upgrade` has neither."""
     request._incoming = incoming
-    request._reply = reply
+    request._stream = stream
 
 
 def serving_of(request: Request) -> ServingState:
-    """What a request's connection shares with others."""
+    """The state that the connections of the request's serving share."""
     return request._serving
 
 
 def transport_of(request: Request) -> Transport:
-    """The transport that failures of a request's connection name."""
+    """The transport of a request's connection."""
     return request._transport
 
 
@@ -221,7 +220,7 @@ def connection_options(head: Head) -> tuple[tuple[str, ...], bool]:
 
 
 def _headers(head: Head) -> Headers:
-    """The fields as they came, but with an absolute target's own host for the Host."""
+    """The fields as they came; the host of an absolute target replaces the Host field."""
     if head.target[0] in b"/*" or head.method == b"CONNECT":
         return head.headers
     authority = re.split(b"[/?]", head.target.partition(b"://")[2], maxsplit=1)[0]

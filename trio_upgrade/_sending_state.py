@@ -9,7 +9,9 @@ This module knows nothing of what a response says.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from collections.abc import Coroutine
+from enum import Enum
+from typing import Any
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
@@ -20,33 +22,48 @@ from ._transport import Transport
 __all__ = ["Reply", "Sent"]
 
 
-class Sent(IntEnum):
-    """How much of the answer to a request was sent."""
-
-    AWAITED = 0  # nothing was sent, and the client waits for a 100 (Continue)
-    NOTHING = 1  # nothing was sent, or complete interim responses only
-    INTERIM = 2  # an interim response is being sent
-    RESPONSE = 3  # the response is being sent: its head, content or trailer section
-    COMPLETE = 4  # the response was sent
-    SWITCHING = 5  # the head of the response that hands the connection over is being sent
-    SWITCHED = 6  # the connection was handed over: what the handler sends goes out as it is
-    CUT = 7  # a cancelled send may have cut a message short: nothing can follow it
-    CLOSED = 8  # the handler has closed the upgraded stream
+JOINED = 64 * 1024  # bytes: to copy a longer content, so that it goes out with its head, costs more than a second call
 
 
-AWAITED, NOTHING, INTERIM, RESPONSE, COMPLETE, SWITCHING, SWITCHED, CUT, CLOSED = Sent
+class Sent(Enum):
+    """How much of the answer to a request was sent.
+
+    Attributes:
+      has_begun: a response was begun, so no other one can be sent.
+    """
+
+    has_begun: bool
+
+    def __init__(self, description: str, has_begun: bool) -> None:
+        self.has_begun = has_begun
+
+    AWAITED = "nothing, and the client waits for a 100 (Continue)", False
+    NOTHING = "nothing, or complete interim responses only", False
+    INTERIM = "an interim response is being sent", False
+    INTERIM_CUT = "a part of an interim response: nothing can follow it", False
+    RESPONSE = "the response is being sent: its head, content or trailer section", True
+    COMPLETE = "the response", True
+    SWITCHING = "the head of the response that hands the connection over is being sent", True
+    SWITCH_CUT = "a part of that head: nothing can follow it", True
+    SWITCHED = "that head, and whatever the handler sends", True
+
+    __hash__ = object.__hash__  # that of Enum is slow, since it is written in Python
+
+
+# As names of the module: Python 3.11 looks an enum's member up ten times as slowly.
+AWAITED, NOTHING, INTERIM, INTERIM_CUT, RESPONSE, COMPLETE, SWITCHING, SWITCH_CUT, SWITCHED = Sent
 
 # What may follow what. Another interim response, or a trailer section, adds no state.
 NEXT: dict[Sent, tuple[Sent, ...]] = {
-    AWAITED: (INTERIM, RESPONSE, CLOSED),
-    NOTHING: (INTERIM, RESPONSE, SWITCHING, CLOSED),
-    INTERIM: (NOTHING, CUT, CLOSED),
+    AWAITED: (INTERIM, RESPONSE),
+    NOTHING: (INTERIM, RESPONSE, SWITCHING),
+    INTERIM: (NOTHING, INTERIM_CUT),
+    INTERIM_CUT: (),
     RESPONSE: (COMPLETE,),
     COMPLETE: (),
-    SWITCHING: (SWITCHED, CUT, CLOSED),
-    SWITCHED: (CLOSED,),
-    CUT: (CLOSED,),
-    CLOSED: (),
+    SWITCHING: (SWITCHED, SWITCH_CUT),
+    SWITCH_CUT: (),
+    SWITCHED: (),
 }
 
 
@@ -55,19 +72,17 @@ class Reply:
 
     Args:
       transport: where it is sent.
-      timeout: how many seconds the peer may take nothing of what is sent; None for ever.
       awaited: the client waits for a 100 (Continue).
 
     Attributes:
       sent: how much was sent.
     """
 
-    __slots__ = ("_begin", "_interim_done", "_timeout", "_transport", "sent")
+    __slots__ = ("_interim_done", "_sent_before", "_transport", "sent")
 
-    def __init__(self, transport: Transport, timeout: float | None, awaited: bool) -> None:
+    def __init__(self, transport: Transport, awaited: bool) -> None:
         self._transport = transport
-        self._timeout = timeout
-        self._begin: int | None = None  # what the transport had sent when the response, or the switch, began
+        self._sent_before = 0  # what the transport has sent before the content
         self._interim_done: trio.Event | None = None
         self.sent = AWAITED if awaited else NOTHING
 
@@ -77,38 +92,32 @@ class Reply:
         self.sent = to
 
     @property
-    def has_begun(self) -> bool:
-        """A response was begun, or the stream was switched or closed: no other response can be sent."""
-        return self._begin is not None or self.sent is CLOSED
-
-    @property
     def has_switched(self) -> bool:
-        """For an upgraded stream: the head that hands the connection over was begun."""
-        return self._begin is not None
+        """The head that hands the connection over was begun."""
+        return self.sent in (SWITCHING, SWITCH_CUT, SWITCHED)
 
     @property
-    def size(self) -> int:
-        """How many bytes were sent since the response, or the switch, began."""
-        return 0 if self._begin is None else self._transport.bytes_sent - self._begin
+    def content_size(self) -> int:
+        """How many bytes of the response's content were sent, with the overhead of its chunks."""
+        return max(self._transport.bytes_sent - self._sent_before, 0) if self.sent.has_begun else 0
 
     # ---- interim responses
 
     async def send_interim(self, data: bytes) -> None:
         """Send an interim response: a 100 (Continue).
 
-        Cancelled, it has sent nothing, or has broken the connection.
+        If it is cancelled, either nothing was sent, or the connection is broken.
         """
         await checkpoint_if_cancelled()
         self._move(INTERIM)
         self._interim_done = trio.Event()
         try:
-            await self._transport.send_within(data, self._timeout)
+            await self._transport.send_all(data)
         except BaseException:
-            self._cut(INTERIM)
+            self._move(INTERIM_CUT)
             raise
         else:
-            if self.sent is INTERIM:
-                self._move(NOTHING)
+            self._move(NOTHING)
         finally:
             self._interim_done.set()
             self._interim_done = None
@@ -117,37 +126,41 @@ class Reply:
         """Let an interim response that another task sends go out whole.
 
         Raises:
-          ConnectionBroken: a message was cut short.
+          ConnectionBroken: an interim response was cut short.
         """
         while self.sent is INTERIM:
             assert self._interim_done is not None
             await self._interim_done.wait()
-        if self.sent is CUT:
-            raise ConnectionBroken("a cancelled send may have cut a message short", self._transport)
-
-    def _cut(self, during: Sent) -> None:
-        if self.sent is during:
-            self._move(CUT)
+        if self.sent is INTERIM_CUT:
+            raise ConnectionBroken("an interim response was cut short", self._transport)
 
     # ---- the response
 
-    async def begin(self, data: bytes) -> None:
-        """Send the begin of the response, at least its head.
+    async def begin(self, head: bytes, content: bytes = b"") -> None:
+        """Send the head of the response, and the first of its content, in one write if that is small.
 
-        Cancelled, it has broken the connection.
+        If it is cancelled, the connection is broken.
 
         Raises:
-          ConnectionBroken: the peer took nothing of it in time, or an earlier message was cut short.
+          ConnectionBroken: the peer took nothing of it in time, or an interim response was cut short.
         """
-        if self.sent > NOTHING:
+        if self.sent is INTERIM or self.sent is INTERIM_CUT:
             await self.wait_for_interim()
         self._move(RESPONSE)
-        self._begin = self._transport.bytes_sent
-        await self._transport.send_within(data, self._timeout)
+        self._sent_before = self._transport.bytes_sent + len(head)
+        if len(content) <= JOINED:
+            await self._transport.send_all(head + content)
+        else:
+            await self._transport.send_all(head)
+            await self._transport.send_all(content)
 
-    async def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> Coroutine[Any, Any, None]:
         """Send more of the response."""
-        await self._transport.send_within(data, self._timeout)
+        return self._transport.send_all(data)
+
+    def send_file(self, file: int, size: int) -> Coroutine[Any, Any, None]:
+        """Send an open file as the content of the response; see `Transport.send_file`."""
+        return self._transport.send_file(file, size)
 
     def complete(self) -> None:
         """All of the response was sent."""
@@ -156,36 +169,24 @@ class Reply:
     # ---- the switch to another protocol
 
     async def switch(self, head: bytes) -> None:
-        """Send the head of the response that hands the connection over. No 100 (Continue) can be due.
+        """Send the head of the response that hands the connection over. Call `send_continue` first.
 
-        Cancelled, it has sent nothing and can be called again, or has broken the connection.
+        If it is cancelled, either nothing was sent and it can be called again, or the connection is broken.
 
         Raises:
           RuntimeError: a response was sent already.
-          trio.ClosedResourceError: the stream was closed meanwhile.
-          ConnectionBroken: the peer took nothing of it in time, or an earlier message was cut short.
+          ConnectionBroken: the peer took nothing of it in time, or an earlier call was cut short.
         """
-        if self.sent is not NOTHING:
-            self._check_not_begun()
-            await self.wait_for_interim()
-            self._check_not_begun()
+        if self.sent is SWITCH_CUT:
+            raise ConnectionBroken("the head of the response was cut short", self._transport)
+        if self.sent.has_begun:
+            raise RuntimeError("a response was already sent on this stream")
         await checkpoint_if_cancelled()
         self._move(SWITCHING)
-        self._begin = self._transport.bytes_sent
         try:
-            await self._transport.send_within(head, self._timeout)
+            await self._transport.send_all(head)
         except BaseException:
-            self._cut(SWITCHING)
+            self._move(SWITCH_CUT)
             raise
-        if self.sent is SWITCHING:
-            self._move(SWITCHED)
-
-    def _check_not_begun(self) -> None:
-        if self.sent is CLOSED:
-            raise trio.ClosedResourceError("this stream was already closed")
-        if self.has_begun and self.sent is not CUT:
-            raise RuntimeError("a response was already sent on this stream")
-
-    def close(self) -> None:
-        """Nothing more will be sent: the handler has closed the stream."""
-        self._move(CLOSED)
+        self._move(SWITCHED)
+        self._transport.send_timeout = None  # from now on it is the handler that waits

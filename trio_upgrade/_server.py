@@ -241,10 +241,16 @@ class Server:
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one connection on any stream, until it ends, and close it.
 
+        Args:
+          stream: a `trio.abc.Stream`.
+
         Raises:
+          TypeError: it is not one.
           BaseException: what a handler raised (also logged), after the close.
           RuntimeError: the server is shutting down.
         """
+        if not isinstance(stream, trio.abc.Stream):
+            raise TypeError(f"a stream is a trio.abc.Stream, not {stream!r}")
         transport = as_transport(stream)
         failure = None
 
@@ -263,7 +269,7 @@ class Server:
 
     @contextlib.contextmanager
     def _register(self) -> Iterator[Serving]:
-        """A serving from its first moment, so that no shutdown misses one that is just starting."""
+        """Register a serving before its listeners are open, so that a shutdown in between finds it."""
         if self._servings and self._shutdown.has_begun:
             raise RuntimeError("this server is shutting down; it can serve again once that is done")
         if not self._servings:
@@ -281,7 +287,7 @@ class Server:
 
     @property
     def nursery(self) -> trio.Nursery:
-        """The nursery of the serving, for a task that a protocol shares among its connections.
+        """The nursery of the serving, for tasks that several connections share.
 
         It is cancelled when the serving ends, after its last connection. If the server is served
         several times at once, it is that of the serving that the calling task belongs to, else of
@@ -305,7 +311,7 @@ class Server:
 
         It costs time in proportion to the connections that are open.
         """
-        return self._counters.look(
+        return self._counters.snapshot(
             (connection.phase, connection.transport.bytes_received, connection.transport.bytes_sent)
             for serving in self._servings
             for connection in serving.running

@@ -17,14 +17,15 @@ class ServingState:
     """What the connections of one serving share.
 
     Attributes:
-      server: the `Server`, which only `Request.server` gives away.
+      server: the `Server`, for `Request.server` alone.
       shutdown: the server's shutdown.
       counters: count what the server's connections do.
       head_timers: end the waits for a request's head that take too long.
       nursery: for tasks that several connections share; None until the serving has opened it.
+      keepalive: what looks after the WebSockets among them; None until there is one.
     """
 
-    __slots__ = ("__weakref__", "counters", "head_timers", "nursery", "server", "shutdown")
+    __slots__ = ("counters", "head_timers", "keepalive", "nursery", "server", "shutdown")
 
     def __init__(self, server: Any, shutdown: Shutdown, counters: Counters) -> None:
         self.server = server
@@ -32,3 +33,4 @@ class ServingState:
         self.counters = counters
         self.head_timers = HeadTimers()
         self.nursery: trio.Nursery | None = None
+        self.keepalive: Any = None

@@ -1,4 +1,4 @@
-"""What a server is told to do with requests: its handlers, and what bounds and precedes them."""
+"""What a server is told to do with requests: its handlers, limits and trusted proxies."""
 
 from __future__ import annotations
 

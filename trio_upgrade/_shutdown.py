@@ -1,4 +1,4 @@
-"""Whether a server is shutting down, and who wants to be told."""
+"""Whether a server is shutting down, and the scopes that a shutdown cancels."""
 
 from __future__ import annotations
 

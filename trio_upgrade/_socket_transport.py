@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import os
 import socket as stdlib_socket
 from enum import Enum
 from typing import Any
@@ -25,6 +26,9 @@ from ._exceptions import ConnectionBroken
 from ._transport import RECEIVE_SIZE, Buffer, Transport, patience, quiet
 
 __all__ = ["SocketTransport", "set_options"]
+
+
+SENDFILE_PIECE = 1024 * 1024  # bytes; then others get a turn
 
 
 class Ours(Enum):
@@ -47,7 +51,7 @@ class Theirs(Enum):
 
 
 class Wake(Enum):
-    """Why `notify_closing` has woken a task that waits on the socket, although this is not closed."""
+    """Why `notify_closing` has woken a task that waits on the socket, although the socket is still open."""
 
     INTERRUPT = "INTERRUPT"  # the receive raises WouldBlock, if no bytes have arrived
     EVICTION = "EVICTION"  # the task has to leave, as if the socket was closed
@@ -79,18 +83,17 @@ class SocketTransport(Transport):
 
     Attributes:
       socket: the socket.
-      send_timeout: how many seconds the peer may take nothing of what is sent; None for ever.
     """
 
-    __slots__ = ("_ours", "_receiving", "_sending", "_theirs", "_wake", "send_timeout", "socket")
+    __slots__ = ("_ours", "_receive_deadline", "_receiving", "_sending", "_theirs", "_wake", "socket")
 
     def __init__(self, sock: stdlib_socket.socket, peername: Any = None) -> None:
         super().__init__(peername)
         sock.setblocking(False)
         self.socket = sock
-        self.send_timeout: float | None = None
         self._ours = OPEN
         self._theirs = Theirs.OPEN
+        self._receive_deadline: float | None = None  # of the receive that a task is inside of
         self._receiving = False  # a task is inside of a receive
         self._sending = False  # a task is inside of a send
         self._wake: Wake | None = None
@@ -100,7 +103,7 @@ class SocketTransport(Transport):
 
     @property
     def stream(self) -> trio.abc.Stream:
-        """This one."""
+        """This transport itself."""
         return self
 
     @property
@@ -136,7 +139,11 @@ class SocketTransport(Transport):
                     await checkpoint()
                     raise trio.WouldBlock("the wait for bytes was interrupted")
                 try:
-                    await wait_readable(self.socket)
+                    if self._receive_deadline is None:
+                        await wait_readable(self.socket)
+                    else:
+                        with trio.fail_at(self._receive_deadline):
+                            await wait_readable(self.socket)
                 except trio.ClosedResourceError:
                     self._check_still_open()
                 try:
@@ -153,6 +160,16 @@ class SocketTransport(Transport):
             self._receiving = False
 
     receive_interruptibly = receive_some
+
+    async def receive_before(self, deadline: float, max_bytes: int) -> bytes | None:
+        """See `Transport.receive_before`. The cancel scope costs more than a call: it is only for a wait."""
+        self._receive_deadline = deadline
+        try:
+            return await self.receive_some(max_bytes)
+        except trio.TooSlowError:
+            return None
+        finally:
+            self._receive_deadline = None
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`. A call that has not begun to wait is interrupted when it does."""
@@ -216,13 +233,29 @@ class SocketTransport(Transport):
         self.bytes_sent += sent
         return sent
 
-    async def send_within(self, data: bytes, timeout: float | None) -> None:
-        """See `Transport.send_within`. A part is what the kernel takes in one call."""
-        self.send_timeout = timeout
+    async def send_file(self, file: int, size: int) -> None:
+        """See `Transport.send_file`. The kernel copies the file to the socket."""
+        self._check_sending()
+        self._sending = True
+        offset = 0
         try:
-            await self.send_all(data)
+            while offset < size:
+                await checkpoint_if_cancelled()
+                try:
+                    sent = os.sendfile(self.socket.fileno(), file, offset, min(SENDFILE_PIECE, size - offset))
+                except BlockingIOError:
+                    with patience(self, self.send_timeout):
+                        await self._wait_writable()
+                    continue
+                if not sent:
+                    raise EOFError(f"the file has {offset} bytes, not {size}")
+                offset += sent
+                self.bytes_sent += sent
+                await cancel_shielded_checkpoint()
+        except OSError as exc:
+            raise self._failure(exc) from exc
         finally:
-            self.send_timeout = None
+            self._sending = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
@@ -287,16 +320,6 @@ class SocketTransport(Transport):
         """Close at once."""
         self.close()
         await checkpoint()
-
-    def setsockopt(self, level: int, option: int, value: int | bytes) -> None:
-        """See `socket.socket.setsockopt`."""
-        self.socket.setsockopt(level, option, value)
-
-    def getsockopt(self, level: int, option: int, buffersize: int = 0) -> int | bytes:
-        """See `socket.socket.getsockopt`."""
-        if buffersize == 0:
-            return self.socket.getsockopt(level, option)
-        return self.socket.getsockopt(level, option, buffersize)
 
     def _check_still_open(self) -> None:
         """`notify_closing` wakes a task that receives when the socket is closed, and for an interrupt, too."""

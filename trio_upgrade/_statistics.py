@@ -83,8 +83,8 @@ class Counters:
         self.bytes_received += received
         self.bytes_sent += sent
 
-    def look(self, connections: Iterable[tuple[Phase, int, int]]) -> Statistics:
-        """The numbers of now.
+    def snapshot(self, connections: Iterable[tuple[Phase, int, int]]) -> Statistics:
+        """The current numbers.
 
         Args:
           connections: the phase of each open connection, and how many bytes it has received and sent.

@@ -83,7 +83,15 @@ class StreamTransport(Transport):
         self._waiting = None
 
     async def send_all(self, data: Buffer) -> None:
-        """Calls `send_all` of the stream."""
+        """Calls `send_all` of the stream: with a `send_timeout`, for 16 KiB at a time."""
+        if self.send_timeout is None:
+            return await self._send(data)
+        with memoryview(data) as view, view.cast("B") as octets:
+            for start in range(0, len(octets), SEND_SIZE):
+                with octets[start : start + SEND_SIZE] as piece, patience(self, self.send_timeout):
+                    await self._send(piece)
+
+    async def _send(self, data: Buffer) -> None:
         try:
             await self._stream.send_all(data)
         except trio.BrokenResourceError as exc:
@@ -93,13 +101,6 @@ class StreamTransport(Transport):
     def send_nowait(self, data: Buffer) -> int:
         """A trio stream has no such method."""
         raise NotImplementedError(f"a {type(self._stream).__name__} cannot send without waiting")
-
-    async def send_within(self, data: bytes, timeout: float | None) -> None:
-        """See `Transport.send_within`. A part is 16 KiB."""
-        with memoryview(data) as view:
-            for start in range(0, len(view), SEND_SIZE):
-                with view[start : start + SEND_SIZE] as piece, patience(self, timeout):
-                    await self.send_all(piece)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Calls `wait_send_all_might_not_block` of the stream."""

@@ -70,8 +70,8 @@ class TlsTransport(Transport):
         "_engine",
         "_flushed",
         "_nursery",
+        "_receive_deadline",
         "_receiving",
-        "_send_timeout",
         "_sending",
         "_state",
         "_unsent",
@@ -87,7 +87,7 @@ class TlsTransport(Transport):
         self._state = HANDSHAKE
         self._unsent = b""  # what the kernel did not take of what is encrypted
         self._flushed: trio.Event | None = None  # a task of the nursery sends that, and then sets it
-        self._send_timeout: float | None = None
+        self._receive_deadline: float | None = None  # of the receive that a task is inside of
         self._receiving = False  # a task is inside of a receive
         self._sending = False  # a task is inside of a send
 
@@ -106,7 +106,7 @@ class TlsTransport(Transport):
 
     @property
     def stream(self) -> trio.abc.Stream:
-        """This one."""
+        """This transport itself."""
         return self
 
     @property
@@ -180,9 +180,24 @@ class TlsTransport(Transport):
 
     receive_interruptibly = receive_some
 
+    async def receive_before(self, deadline: float, max_bytes: int) -> bytes | None:
+        """See `Transport.receive_before`. The cancel scope is only for a wait, as the socket's."""
+        self._receive_deadline = deadline
+        try:
+            return await self.receive_some(max_bytes)
+        except trio.TooSlowError:
+            return None
+        finally:
+            self._receive_deadline = None
+
     async def _receive_encrypted(self) -> bytes:
         try:
-            return await self._below.receive_some()
+            if self._receive_deadline is None:
+                return await self._below.receive_some()
+            data = await self._below.receive_before(self._receive_deadline, RECEIVE_SIZE)
+            if data is None:
+                raise trio.TooSlowError
+            return data
         except ConnectionBroken as exc:
             raise self._broken(exc) from exc
 
@@ -255,13 +270,13 @@ class TlsTransport(Transport):
     async def _flush(self) -> None:
         """Send all that is to be sent, and wait while the kernel takes nothing."""
         while not self._offer(self._engine.take()):
-            with patience(self, self._send_timeout):
+            with patience(self, self.send_timeout):
                 await self._below.wait_send_all_might_not_block()
 
     async def _wait_flushed(self) -> None:
         """Wait until what was encrypted earlier is sent, so that not more and more of it is kept."""
         if self._flushed is not None:
-            with patience(self, self._send_timeout):
+            with patience(self, self.send_timeout):
                 await self._flushed.wait()
             self._check_usable()
         if self._unsent:
@@ -300,14 +315,6 @@ class TlsTransport(Transport):
         finally:
             self._flushed = None
             flushed.set()
-
-    async def send_within(self, data: bytes, timeout: float | None) -> None:
-        """See `Transport.send_within`. A part is what the kernel takes in one call."""
-        self._send_timeout = timeout
-        try:
-            await self.send_all(data)
-        finally:
-            self._send_timeout = None
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream.wait_send_all_might_not_block`."""

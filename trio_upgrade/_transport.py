@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any, TypeAlias
@@ -18,6 +19,7 @@ from ._tls_info import TlsState
 
 __all__ = ["RECEIVE_SIZE", "Buffer", "Transport", "close_at_once", "deadline_in", "patience", "quiet"]
 
+FILE_PIECE = 256 * 1024  # bytes that a thread reads at a time
 RECEIVE_SIZE = 96 * 1024  # a frame of 64 KiB in one call, and less than malloc would have to map
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -33,14 +35,17 @@ class Transport(trio.abc.HalfCloseableStream):
     Attributes:
       peername: the address of the peer, as `socket.getpeername` gives it; None if it has no address.
       bytes_received, bytes_sent: so far; over TLS, of the data inside.
+      send_timeout: how many seconds the peer may take nothing of what is sent; then sending raises
+        `ConnectionBroken`. None, as at first, means for ever.
     """
 
-    __slots__ = ("bytes_received", "bytes_sent", "peername")
+    __slots__ = ("bytes_received", "bytes_sent", "peername", "send_timeout")
 
     def __init__(self, peername: Any) -> None:
         self.peername = peername
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.send_timeout: float | None = None
 
     @property
     @abstractmethod
@@ -49,7 +54,7 @@ class Transport(trio.abc.HalfCloseableStream):
 
     @property
     def is_tls(self) -> bool:
-        """What is sent and received is inside of TLS."""
+        """The bytes are encrypted with TLS."""
         return self.tls_state is not None
 
     @property
@@ -65,6 +70,12 @@ class Transport(trio.abc.HalfCloseableStream):
           ConnectionBroken: it failed, or took longer than `timeout` seconds.
         """
 
+    async def receive_before(self, deadline: float, max_bytes: int) -> bytes | bytearray | None:
+        """Like `receive_some`, but None if nothing has arrived by a time of `trio.current_time`."""
+        with trio.CancelScope(deadline=deadline):
+            return await self.receive_some(max_bytes)
+        return None
+
     @abstractmethod
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Like `receive_some`, but `interrupt` ends it.
@@ -75,7 +86,10 @@ class Transport(trio.abc.HalfCloseableStream):
 
     @abstractmethod
     def interrupt(self) -> None:
-        """End the call of `receive_interruptibly` that waits."""
+        """End the call of `receive_interruptibly` that waits.
+
+        A call that begins to wait later may be interrupted, too: call `clear_interrupt` when no wait is to end.
+        """
 
     @abstractmethod
     def clear_interrupt(self) -> None:
@@ -92,13 +106,20 @@ class Transport(trio.abc.HalfCloseableStream):
           NotImplementedError: this transport cannot do that.
         """
 
-    @abstractmethod
-    async def send_within(self, data: bytes, timeout: float | None) -> None:
-        """Send all of `data`. The peer may take `timeout` seconds for each part of it.
+    async def send_file(self, file: int, size: int) -> None:
+        """Send the first `size` bytes of an open file, by its descriptor.
 
         Raises:
-          ConnectionBroken: the peer took nothing for that long.
+          EOFError: the file has fewer.
+          ConnectionBroken: see `send_timeout`.
         """
+        offset = 0
+        while offset < size:
+            data = await trio.to_thread.run_sync(os.pread, file, min(FILE_PIECE, size - offset), offset)
+            if not data:
+                raise EOFError(f"the file has {offset} bytes, not {size}")
+            await self.send_all(data)
+            offset += len(data)
 
     @abstractmethod
     async def linger(self, seconds: float) -> None:

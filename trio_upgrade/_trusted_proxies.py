@@ -25,19 +25,22 @@ class TrustedProxies:
     """The peers whose X-Forwarded-For and X-Forwarded-Proto are believed.
 
     Args:
-      networks: IP networks or addresses, in the notation of `ipaddress.ip_network`; and "unix"
-        for whoever connects through a Unix socket.
+      networks: a list of IP networks or addresses, in the notation of `ipaddress.ip_network`; "unix"
+        in it stands for whoever connects through a Unix socket.
 
     Attributes:
-      items: the same, as they were given.
+      items: the argument, as a tuple.
 
     Raises:
-      ValueError: an item is neither.
+      TypeError: it is not a list of str.
+      ValueError: an item is not a network.
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
         if isinstance(networks, str):
             raise TypeError("trusted_proxies takes a list of networks, not one string")
+        if not isinstance(networks, Iterable):
+            raise TypeError(f"trusted_proxies takes a list of networks, not {networks!r}")
         self.items = tuple(networks)
         if not all(isinstance(item, str) for item in self.items):
             raise TypeError(f"trusted_proxies takes a list of str, not {self.items!r}")
@@ -60,14 +63,14 @@ class TrustedProxies:
     def see_through(
         self, forwarded_for: Sequence[str], forwarded_proto: Sequence[str]
     ) -> tuple[str | None, str | None]:
-        """The client and the scheme that a trusted peer's fields tell.
+        """The client and the scheme that the fields of a trusted peer tell.
 
-        The client is the rightmost address that is not a trusted proxy's: what stands left of it,
-        anybody may have written. The scheme is the one written with that address where both lists
-        are of one length, else the one the nearest proxy wrote.
+        The client is the rightmost address that is not a trusted proxy's. Anybody may have written what
+        is left of it. If both lists have the same length, the scheme is the one in that address's
+        place; otherwise it is the last one, which the nearest proxy wrote.
 
         Returns:
-          The client's address and the scheme, each None where the fields do not tell.
+          The client's address and the scheme. Each is None if the fields do not tell it.
         """
         addresses = [member for value in forwarded_for for member in tokens(value)]
         schemes = [member for value in forwarded_proto for member in tokens(value)]

@@ -10,62 +10,76 @@ from . import _access_log
 from ._exchange import Exchange, awaitable
 from ._request import Request, attach
 from ._response import Response
-from ._sending_state import Reply
 from ._settings import UpgradeHandler
-from ._upgraded_stream import UpgradedStream, mark_closed, was_read
+from ._upgraded_stream import UpgradedStream, release, was_closed, was_read
 
-__all__ = ["upgrade"]
+__all__ = ["call_handler", "end_upgrade"]
 
 logger = logging.getLogger("trio_upgrade")
 
 
-async def upgrade(exchange: Exchange, handler: UpgradeHandler, buffered: int) -> Response | None:
-    """Let a handler have the connection. Close the connection afterwards, unless the handler has declined.
-
-    Args:
-      buffered: how many bytes have arrived after the head.
+async def call_handler(exchange: Exchange, handler: UpgradeHandler) -> Response | BaseException | None:
+    """Let a handler have the connection.
 
     Returns:
-      The response with which the handler declined: it is still to be sent. None if the connection is over.
+      What `end_upgrade` takes: the response with which the handler declined, None, or what it raised.
     """
     request, transport, reply = exchange.request, exchange.transport, exchange.reply
     stream = UpgradedStream(exchange.body, reply, transport, exchange.limits.linger_timeout)
-    attach(request, exchange.body, reply)
+    attach(request, exchange.body, stream)
     exchange.serving.counters.upgrades += 1
-    begin, received, sent = trio.current_time(), transport.bytes_received - buffered, transport.bytes_sent
+    begin, received, sent = trio.current_time(), transport.bytes_received - exchange.body.buffered, transport.bytes_sent
     try:
-        try:
-            response = await awaitable(handler(request, stream), "the upgrade handler")
-            check_returned(request, reply, response)
-        finally:
-            if reply.has_switched and _access_log.is_on():
-                received, sent = transport.bytes_received - received, transport.bytes_sent - sent
-                _access_log.log_upgraded(request, received, sent, trio.current_time() - begin)
-            exchange.must_close = exchange.must_close or was_read(stream) or request.method == "CONNECT"
-            mark_closed(stream)
+        response = await awaitable(handler(request, stream), "the upgrade handler")
+        check_returned(request, reply.sent.has_begun or was_closed(stream), response)
     except BaseException as exc:
-        exchange.body.close()
-        await exchange.fail(exc)
-        return None
-    if response is None:
-        exchange.body.close()
-        await transport.linger(exchange.limits.linger_timeout)
-    return response
+        return exc
+    else:
+        return response
+    finally:
+        if _access_log.is_on() and reply.has_switched:
+            received, sent = transport.bytes_received - received, transport.bytes_sent - sent
+            _access_log.log_upgraded(request, received, sent, trio.current_time() - begin)
+        exchange.may_answer = not was_closed(stream)
+        exchange.must_close = exchange.must_close or was_read(stream) or request.method == "CONNECT"
+        release(stream)
 
 
-def check_returned(request: Request, reply: Reply, response: Response | None) -> None:
+async def end_upgrade(exchange: Exchange, outcome: Response | BaseException | None) -> bool:
+    """Send the response with which a handler declined, or close the connection.
+
+    Returns:
+      True if the connection can take another request.
+
+    Raises:
+      BaseException: the part of what the handler raised that must end the task.
+    """
+    if isinstance(outcome, Response):
+        return await exchange.send_response(outcome)
+    exchange.body.close()
+    if outcome is None:
+        await exchange.transport.linger(exchange.limits.linger_timeout)
+    else:
+        await exchange.fail(outcome)
+    return False
+
+
+def check_returned(request: Request, used: bool, response: Response | None) -> None:
     """Check what an upgrade or connect handler has returned.
+
+    Args:
+      used: it has sent something, or closed the stream.
 
     Raises:
       TypeError: it is neither None nor a Response.
       RuntimeError: it is a Response that cannot be sent.
     """
     if response is None:
-        if not reply.has_begun:
+        if not used:
             logger.warning("%r: the upgrade handler returned without accepting or declining; closed", request)
     elif not isinstance(response, Response):
         raise TypeError(f"the upgrade handler returned {response!r}, neither None nor a Response")
-    elif reply.has_begun:
+    elif used:
         raise RuntimeError("the upgrade handler returned a Response after it had used the stream")
     elif request.method == "CONNECT" and response.status < 300:
         raise RuntimeError(f"a CONNECT is accepted with `await request.accept()`, not with status {response.status}")

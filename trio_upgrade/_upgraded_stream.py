@@ -20,26 +20,26 @@ from trio.lowlevel import checkpoint
 
 from ._expect_continue import owes_continue, send_continue
 from ._request_body import IncomingBody
-from ._sending_state import CLOSED as SENDING_CLOSED
 from ._sending_state import SWITCHED, Reply
 from ._transport import Buffer, Transport
 
-__all__ = ["UpgradedStream", "mark_closed", "take_over", "was_read"]
+__all__ = ["UpgradedStream", "release", "switch", "take_over", "was_closed", "was_read"]
 
 STATUS_LINE = b"HTTP/1."
-ALREADY_CLOSED = "this stream was already closed"
 
 
 class Receiving(Enum):
     """Where the stream's next bytes come from."""
 
-    BODY = "BODY"  # nothing was read of the stream: the request's body may still be read apart from it
-    BUFFER = "BUFFER"  # the stream was read: the rest of the body is discarded, then the buffer is next
-    LIVE = "LIVE"  # from the transport
-    CLOSED = "CLOSED"  # the stream is closed
+    BODY = "nothing was read of the stream: the request's body may still be read apart from it"
+    BUFFER = "the stream was read: the rest of the body is discarded, then the buffer is next"
+    LIVE = "from the transport"
+    CLOSED = "the stream was closed by `aclose`"
+    RELEASED = "the stream was taken over, or its handler has returned"
 
 
-BODY, BUFFER, LIVE, CLOSED = Receiving
+BODY, BUFFER, LIVE, CLOSED, RELEASED = Receiving
+SHUT = (CLOSED, RELEASED)
 
 
 class UpgradedStream(trio.abc.HalfCloseableStream):
@@ -66,10 +66,10 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
         self._receiving = BODY
 
     def __repr__(self) -> str:
-        closed = " closed" if self._receiving is CLOSED else ""
+        closed = " closed" if self._receiving in SHUT else ""
         return f"<UpgradedStream {self._transport.peername!r}{closed}>"
 
-    # The methods that a live stream is used by are not `async def`: they add no frame to the transport's own.
+    # These methods are not `async def`, so a live stream adds no frame to the transport's own.
 
     def receive_some(self, max_bytes: int | None = None) -> Coroutine[Any, Any, bytes | bytearray]:
         """Receive some data; see `trio.abc.ReceiveStream.receive_some`.
@@ -97,8 +97,8 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
         return self._receive_first(max_bytes)
 
     def _go_live_at_once(self) -> bool:
-        """Receive from the transport from now on, if nothing else comes first; returns whether it is so."""
-        if self._receiving is CLOSED or owes_continue(self._reply) or not self._body.is_over:
+        """Receive from the transport from now on, if nothing else comes first; returns whether it does."""
+        if self._receiving in SHUT or owes_continue(self._reply) or not self._body.is_over:
             return False
         self._receiving = LIVE
         return True
@@ -126,7 +126,7 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
 
         Cancelled, it may have sent a part.
         """
-        if self._reply.sent is SWITCHED and self._receiving is not CLOSED:
+        if self._reply.sent is SWITCHED and self._receiving is not CLOSED and self._receiving is not RELEASED:
             return self._transport.send_all(data)
         return self._send_first(data)
 
@@ -136,23 +136,25 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
             return await checkpoint()
         if bytes(data[:7]) != STATUS_LINE[: len(data)]:
             raise RuntimeError("nothing can be sent yet: call `await request.accept()` first")
-        await send_continue(self._reply)
-        await self._reply.switch(bytes(data))
+        await switch(self, bytes(data))
 
     def send_nowait(self, data: Buffer) -> int:
         """Hand the kernel what it takes at once. It never waits, and is not a checkpoint.
+
+        Over TLS, what was encrypted and the kernel does not take, at most 64 KiB, counts as taken: it
+        is sent as soon as the peer makes room, before anything else. Until then, 0 is returned.
 
         Returns:
           How many bytes were taken, from the front of `data`; 0 if sending would block.
 
         Raises:
-          NotImplementedError: the connection is TLS, or was not accepted by the server itself.
+          NotImplementedError: the connection was not accepted by the server itself from a socket.
           RuntimeError: no response has been sent yet.
           trio.BrokenResourceError: the connection broke.
           trio.BusyResourceError: another task is sending.
           trio.ClosedResourceError: this stream is closed, or `send_eof` was called.
         """
-        if self._reply.sent is not SWITCHED or self._receiving is CLOSED:
+        if self._reply.sent is not SWITCHED or self._receiving in SHUT:
             self._check_accepted()
         return self._transport.send_nowait(data)
 
@@ -164,8 +166,11 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         """End our side, and go on receiving; see `trio.abc.HalfCloseableStream.send_eof`.
 
+        Over TLS, it sends close_notify, and the socket stays open. Many peers close the connection
+        when they receive that, though TLS allows them to go on.
+
         Raises:
-          NotImplementedError: the connection is TLS, or another stream that cannot do it.
+          NotImplementedError: the connection is a stream that cannot do it, such as a `trio.SSLStream`.
           RuntimeError: no response has been sent yet.
           trio.BrokenResourceError: the connection broke.
           trio.BusyResourceError: another task is sending.
@@ -180,15 +185,14 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
         Tasks that wait on this stream wake with `trio.ClosedResourceError`. Cancelled, it closes
         at once, also if another task is closing it.
         """
-        if self._receiving is CLOSED:
+        if self._receiving in SHUT:
             try:
                 return await checkpoint()
             except trio.Cancelled:
-                if self._reply.sent is SENDING_CLOSED:
+                if self._receiving is CLOSED:
                     await self._transport.abort()
                 raise
         self._receiving = CLOSED
-        self._reply.close()
         await self._transport.linger(self._linger_timeout)
         await checkpoint()
 
@@ -198,23 +202,50 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
             raise RuntimeError("nothing can be sent yet: call `await request.accept()` first")
 
     def _check_open(self) -> None:
-        if self._receiving is CLOSED:
-            raise trio.ClosedResourceError(ALREADY_CLOSED)
+        if self._receiving in SHUT:
+            raise trio.ClosedResourceError("this stream was already closed")
+
+
+def switch(stream: UpgradedStream, head: bytes) -> Coroutine[Any, Any, None]:
+    """Send the head of the response that hands the connection over, after a 100 (Continue) if one is due.
+
+    If it is cancelled, either nothing was sent and it can be called again, or the connection is broken.
+
+    Raises:
+      RuntimeError: a response was sent already.
+      trio.ClosedResourceError: the stream is closed, or its handler has returned.
+      ConnectionBroken: the peer took nothing of it in time, or an earlier call was cut short.
+    """
+    stream._check_open()
+    if owes_continue(stream._reply):
+        return _continue_and_switch(stream, head)
+    return stream._reply.switch(head)
+
+
+async def _continue_and_switch(stream: UpgradedStream, head: bytes) -> None:
+    await send_continue(stream._reply)
+    stream._check_open()
+    await stream._reply.switch(head)
 
 
 def was_read(stream: UpgradedStream) -> bool:
-    """Whether the stream's first read has begun."""
+    """Whether the stream's first read has begun, or it was closed."""
     return stream._receiving is not BODY
 
 
-def mark_closed(stream: UpgradedStream) -> None:
-    """Let every later operation raise `trio.ClosedResourceError`; the connection stays as it is."""
-    stream._receiving = CLOSED
+def was_closed(stream: UpgradedStream) -> bool:
+    """Whether its handler has closed it."""
+    return stream._receiving is CLOSED
+
+
+def release(stream: UpgradedStream) -> None:
+    """Let every later operation raise `trio.ClosedResourceError`. The connection stays as it is."""
+    stream._receiving = RELEASED
 
 
 def take_over(stream: UpgradedStream) -> UpgradedStream:
     """The same stream, for a protocol that takes it over. Whoever has the old object finds it closed."""
     heir = UpgradedStream(stream._body, stream._reply, stream._transport, stream._linger_timeout)
     heir._receiving = stream._receiving
-    mark_closed(stream)
+    release(stream)
     return heir

@@ -9,7 +9,7 @@ import h11
 import trio
 import trio.testing
 
-from ._exceptions import ConnectionBroken, flatten
+from ._exceptions import ConnectionBroken, ProtocolError, flatten
 from ._headers import FieldsArgument, Headers, encode_fields
 from ._http11 import Http11
 from ._limits import Limits
@@ -44,10 +44,11 @@ async def open_request(
       The response's status, its headers, and its content.
 
     Raises:
+      ValueError: there is no such request, since it is malformed.
       trio.BrokenResourceError: the server closed the connection without a whole response.
       Exception: what the handler raised.
     """
-    request = h11.Request(method=method, target=path, headers=_fields(headers, body))
+    request = _request(method, path, _fields(headers, body))
     async with _open(server, request, body) as (status, response_headers, stream):
         content = bytearray()
         async for part in stream:
@@ -82,13 +83,14 @@ async def open_upgrade(
       method, headers, body: of the request. The body is sent with a Content-Length.
 
     Raises:
+      ValueError: there is no such request, since it is malformed.
       trio.BrokenResourceError: the server closed the connection without a response.
       Exception: what the handler raised.
     """
     fields = _fields(headers, body)
     if method != "CONNECT":
         fields += [(b"Connection", b"Upgrade"), (b"Upgrade", protocol.encode("latin-1"))]
-    async with _open(server, h11.Request(method=method, target=path, headers=fields), body) as opened:
+    async with _open(server, _request(method, path, fields), body) as opened:
         yield opened
 
 
@@ -112,19 +114,22 @@ def make_request(
       server: what `request.server` gives; by default a new `Server()`.
 
     Raises:
-      trio.BrokenResourceError: there is no such request: it is malformed.
+      ValueError: there is no such request, since it is malformed.
     """
-    request = h11.Request(method=method, target=path, headers=_fields(headers, body))
+    request = _request(method, path, _fields(headers, body))
     stream, peer = trio.testing.memory_stream_pair()
     peer.send_stream.close()
     transport = StreamTransport(stream, None if client is None else (client, 0))
     http = Http11(transport, Limits())
     http.buffer += (h11.Connection(h11.CLIENT).send(request) or b"") + body
-    head = http.next_head()
+    try:
+        head = http.next_head()
+    except ProtocolError as exc:
+        raise ValueError(f"there is no request {method} {path}: {exc}") from exc
     assert head is not None
     serving = ServingState(Server() if server is None else server, Shutdown(), Counters())
     made = Request(head, connection_options(head)[0], transport, TrustedProxies(()), serving)
-    attach(made, IncomingBody(http, transport, head, Limits(), Reply(transport, None, False)))
+    attach(made, IncomingBody(http, transport, head, Limits(), Reply(transport, awaited=False)))
     return made
 
 
@@ -143,8 +148,8 @@ async def _open(server: Server, request: h11.Request, body: bytes) -> AsyncItera
     async with trio.open_nursery() as nursery:
         nursery.start_soon(serve)
         try:
-            yield await _ask(client, request, body)
-            await _end(client)
+            yield await _receive_response(client, request, body)
+            await _end_client(client)
         except Exception as exc:
             nursery.cancel_scope.cancel()
             failures.append(exc)
@@ -153,12 +158,19 @@ async def _open(server: Server, request: h11.Request, body: bytes) -> AsyncItera
         raise failures[0]
 
 
-async def _end(client: trio.abc.HalfCloseableStream) -> None:
+async def _end_client(client: trio.abc.HalfCloseableStream) -> None:
     """End a client's side in order, unless the test has closed it."""
     with contextlib.suppress(trio.ClosedResourceError):
         await client.send_eof()
         async for _ in client:
             pass
+
+
+def _request(method: str, path: str, fields: list[tuple[bytes, bytes]]) -> h11.Request:
+    try:
+        return h11.Request(method=method, target=path, headers=fields)
+    except h11.LocalProtocolError as exc:
+        raise ValueError(f"there is no request {method} {path}: {exc}") from exc
 
 
 def _fields(headers: FieldsArgument, body: bytes) -> list[tuple[bytes, bytes]]:
@@ -170,7 +182,9 @@ def _fields(headers: FieldsArgument, body: bytes) -> list[tuple[bytes, bytes]]:
     return fields
 
 
-async def _ask(stream: trio.abc.Stream, request: h11.Request, body: bytes) -> tuple[int, Headers, ClientStream]:
+async def _receive_response(
+    stream: trio.abc.Stream, request: h11.Request, body: bytes
+) -> tuple[int, Headers, ClientStream]:
     connection = h11.Connection(h11.CLIENT)
     await stream.send_all(connection.send(request) + (connection.send(h11.Data(data=body)) if body else b""))
     connection.send(h11.EndOfMessage())

@@ -11,7 +11,7 @@ from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key
 
 __all__ = ["BODY", "KEYS", "Wrong", "check_body", "check_switch", "client_frame", "complete_length"]
-__all__ += ["get", "payloads", "server_frame", "upgrade"]
+__all__ += ["get", "payloads", "post", "server_frame", "upgrade"]
 
 BODY = b"hello"  # what every server answers to GET /
 VARIETY = 7  # so many different messages follow one another: an old reply, or another connection's, is noticed
@@ -30,12 +30,28 @@ def get(target: str = "/", fields: str = "") -> bytes:
     return f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmarks\r\n{fields}\r\n".encode()
 
 
-def upgrade(protocol: str, target: str = "/", key: str = KEYS[0]) -> bytes:
+def post(size: int, chunk: int = 0, target: str = "/") -> bytes:
+    """A request with a body of so many bytes; the server answers with that number.
+
+    Args:
+      chunk: the size of the body's chunks; 0 for a body with a Content-Length.
+      target: "/upload" for a body that is not kept in memory.
+    """
+    framing = "Transfer-Encoding: chunked" if chunk else f"Content-Length: {size}"
+    head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmarks\r\n{framing}\r\n\r\n".encode()
+    if chunk == 0:
+        return head + bytes(size)
+    return head + b"%x\r\n%b\r\n" % (chunk, bytes(chunk)) * (size // chunk) + b"0\r\n\r\n"
+
+
+def upgrade(protocol: str, target: str = "/", key: str = KEYS[0], body: bytes = b"") -> bytes:
     """An upgrade request. To the protocol `websocket` it is a handshake (RFC 6455 section 4.1) with that key."""
     fields = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n"
     if protocol == "websocket":
         fields += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
-    return get(target, fields)
+    if body:
+        fields += f"Content-Length: {len(body)}\r\n"
+    return get(target, fields) + body
 
 
 # ---- responses

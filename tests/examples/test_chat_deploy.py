@@ -287,7 +287,7 @@ async def test_no_request_fails_while_one_node_after_the_other_is_restarted(tmp_
 
 
 async def test_no_message_is_lost_or_doubled_while_one_node_after_the_other_is_restarted(tmp_path: Path) -> None:
-    count = 300
+    count = 150
     with redis_server(tmp_path) as redis:
         async with deployed(tmp_path, "unlimited:server", redis=redis.url) as (front, nodes):
             # Who comes back finds what was said meanwhile in what is kept of the room: hence the pause.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -490,3 +491,49 @@ async def test_what_comes_just_when_the_time_is_up_is_in_time(
                 await client.send(*[b"2"] if rest else [b"\r\n", b"\r\n"])
                 reply = await client.reply()
                 assert (reply.status, reply.content) == (200, b"12" if rest else b"")
+
+
+async def test_a_byte_that_comes_just_when_the_time_is_up_does_not_extend_it(
+    connect: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    for _ in range(8):  # which of the two comes first is left to chance
+        client = await connect(Server(limits=Limits(header_timeout=10)))
+        begin = trio.current_time()
+        await client.send(b"G")
+        await trio.sleep_until(begin + 10)
+        await client.send(b"E")
+        with trio.fail_after(1):
+            assert (await client.reply()).status == 408
+
+
+@pytest.mark.parametrize("first", [True, False])
+async def test_an_empty_line_in_two_parts_does_not_extend_the_time(
+    connect: Connect, autojump_clock: trio.testing.MockClock, first: bool
+) -> None:
+    client = await connect(Server(okay, limits=Limits(header_timeout=10, keep_alive_timeout=5)))
+    if not first:
+        await client.send(get())
+        await client.reply()
+    begin = trio.current_time()
+    await client.send(b"\r")
+    await trio.sleep(9)
+    await client.send(b"\n")
+    await trio.sleep(0.1)
+    await client.send(b"G")
+    assert (await client.reply()).status == 408
+    assert trio.current_time() - begin < 10.5
+
+
+async def test_reads_with_a_timeout_of_their_own_do_not_extend_the_time_of_a_body(
+    connect: Connect, autojump_clock: trio.testing.MockClock, logged: Callable[[], list[str]]
+) -> None:
+    async def on_request(request: Request) -> Response:
+        while True:
+            with trio.move_on_after(1):
+                await request.body.receive_some()
+
+    client = await connect(Server(on_request, limits=Limits(request_timeout=10)))
+    await client.send(post(b"x" * 10)[:-10])
+    with trio.fail_after(11.5):
+        assert (await client.reply()).status == 408
+    assert logged() == ["DEBUG ProtocolError"]

@@ -615,7 +615,10 @@ async def test_content_is_closed_if_even_the_head_cannot_be_sent(connect_memory:
 
     class Content:
         def __aiter__(self) -> AsyncIterator[bytes]:
-            raise AssertionError("never entered")
+            return self
+
+        async def __anext__(self) -> bytes:
+            return b"x"
 
         async def aclose(self) -> None:
             closed.set()

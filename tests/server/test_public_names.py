@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 import trio
+from gunicorn.workers.base import Worker
 
 import trio_upgrade
-from trio_upgrade import testing
+from trio_upgrade import gunicorn, prometheus, testing
 
 RECEIVE_STREAM = {"receive_some", "aclose"}
 SEND_STREAM = {"send_all", "wait_send_all_might_not_block", "aclose"}
@@ -30,7 +31,7 @@ PUBLIC = {
         *("accept", "body", "client", "headers", "http_version", "method", "path", "peername", "query"),
         *("scheme", "server", "target", "tls", "transport", "upgrade"),
     },
-    trio_upgrade.Response: {"content", "headers", "status"},
+    trio_upgrade.Response: {"content", "file", "headers", "status"},
     trio_upgrade.Server: {
         *("serve_tcp", "serve_ssl_over_tcp", "serve_unix", "serve_listeners", "serve_stream"),
         *("shutdown", "shutting_down", "cancel_on_shutdown", "nursery"),
@@ -54,6 +55,12 @@ def test_a_public_class_shows_its_public_names_alone(public: type) -> None:
 def test_every_public_class_is_listed() -> None:
     exported = [getattr(module, name) for module in (trio_upgrade, testing) for name in module.__all__]
     assert {thing for thing in exported if isinstance(thing, type)} == set(PUBLIC)
+
+
+def test_what_is_in_the_extras_shows_its_public_names_alone() -> None:
+    assert names(prometheus.Metrics) == set()
+    assert names(prometheus.ServerCollector) == {"collect", "describe"}
+    assert names(gunicorn.TrioWorker) == names(Worker)
 
 
 async def test_what_a_handler_gets_shows_public_names_alone() -> None:

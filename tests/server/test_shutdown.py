@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import Request, Response, Server
+from trio_upgrade import Limits, Request, Response, Server
 
 from ..support.client import Client, Connect, echo, get, okay, open_client, post, serving, upgrade
 
@@ -741,3 +741,17 @@ async def test_the_shutdown_of_a_second_serving_is_waited_for(autojump_clock: tr
             await server.shutdown(5)
             assert trio.current_time() - start == 5
             await client.aclose()
+
+
+async def test_an_empty_line_in_two_parts_is_no_request_that_a_shutdown_waits_for(
+    connect: Connect, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = Server(limits=Limits(header_timeout=60, keep_alive_timeout=30))
+    client = await connect(server)
+    await client.send(b"\r")
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(server.shutdown, 1000)
+    await trio.testing.wait_all_tasks_blocked()
+    await client.send(b"\n")
+    with trio.fail_after(2):
+        assert await client.rest() == b""

@@ -38,15 +38,20 @@ def fix_buffers(stream: trio.SocketStream | SocketTransport | TransportInfo) -> 
     """Keep the kernel from finding more room while nobody reads."""
     if stream.socket is not None:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            stream.setsockopt(socket.SOL_SOCKET, option, 2**14)
+            stream.socket.setsockopt(socket.SOL_SOCKET, option, 2**14)
 
 
 async def clog(stream: trio.abc.Stream) -> None:
     """Fill the buffers in front of a stream that nobody reads."""
-    scope = trio.CancelScope()
-    while not scope.cancelled_caught:
-        with trio.move_on_after(0.1) as scope:
+
+    async def fill() -> None:
+        while True:
             await stream.send_all(bytes(2**12))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fill)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        nursery.cancel_scope.cancel()
 
 
 async def upgraded_pair(nursery: trio.Nursery) -> tuple[UpgradedStream, trio.SocketStream]:

@@ -170,5 +170,6 @@ async def test_a_request_for_a_unit_test() -> None:
 def test_a_request_can_be_made_outside_trio() -> None:
     assert make_request(client=None).client is None
     assert make_request(headers={"Connection": "upgrade", "Upgrade": "a, b"}).upgrade == ("a", "b")
-    with pytest.raises(trio.BrokenResourceError, match="target"):
-        make_request("ftp:")
+    for path in ("ftp:", "/a b"):
+        with pytest.raises(ValueError, match="there is no request"):
+            make_request(path)

@@ -168,6 +168,7 @@ def test_a_decorator_checks_its_options_before_it_gets_a_function() -> None:
         ({"origins": ["https://example.com", "https://example.com/page"]}, ValueError),
         ({"headers": 1}, TypeError),
         ({"headers": [("X-Mine", 1)]}, TypeError),
+        ({"headers": {"Connection": "close"}}, ValueError),
         ({"max_message_size": None}, TypeError),
         ({"ping_interval": float("nan")}, ValueError),
     ],

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from types import EllipsisType, TracebackType
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
-from weakref import WeakKeyDictionary
 
 import trio
 
@@ -90,15 +89,12 @@ class Accepting:
             self._keepalive.discard(self._attendant)
 
 
-_keepalives: WeakKeyDictionary[ServingState, Keepalive] = WeakKeyDictionary()
-
-
 def keepalive_of(serving: ServingState, nursery: trio.Nursery) -> Keepalive:
     """Return the keepalive of a serving. The first WebSocket of the serving starts it."""
-    keepalive = _keepalives.get(serving)
-    if keepalive is None:
-        keepalive = _keepalives[serving] = Keepalive(serving.shutdown.begun)
-        nursery.start_soon(keepalive.run)
+    if serving.keepalive is None:
+        serving.keepalive = Keepalive(serving.shutdown.begun)
+        nursery.start_soon(serving.keepalive.run)
+    keepalive: Keepalive = serving.keepalive
     return keepalive
 
 
@@ -142,8 +138,8 @@ def accept(
     Entering the block checks the request and sends the 101. It takes the stream over: whatever else uses the stream
     gets `trio.ClosedResourceError` from then on.
 
-    **While the block is busy elsewhere,** pings are still answered, a close is still completed, and a peer that is
-    gone is still found out, within half a second. What arrives is read ahead until the receive buffer is full. Then
+    **While the block is busy elsewhere,** pings are still answered, a close is still completed, and the end of the
+    connection is still noticed, within half a second. What arrives is read ahead until the receive buffer is full. Then
     reading stops, and the peer has to wait.
 
     **On leaving the block,** the WebSocket is closed as by `WebSocket.aclose`: with 1000 at the end of the block, and
@@ -165,10 +161,11 @@ def accept(
       origins: which web pages may connect, as their browsers tell in the Origin field. By default "same": pages from
         the host and port that the Host field names, and clients without an Origin, which are not browsers. "*": all.
         A list of str, such as `["https://example.com"]`: pages with one of these origins, and no other client.
-      compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message with those
-        before it in mind: that is smaller, and takes some 50 KB of memory a connection. By default None: no
+      compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message using
+        the earlier ones: that is smaller, and takes some 50 KB of memory a connection. By default None: no
         compression. A client that does not offer compression gets none.
-      headers: further fields of the 101, a mapping or pairs of str. By default none.
+      headers: further fields of the 101, a mapping or pairs of str. By default none. `Connection`, `Upgrade` and
+        fields that frame a message cannot be given.
       max_message_size: how many bytes a message that arrives may have, after inflating; a larger one closes the
         WebSocket with 1009. By default 2**20 (1 MiB).
       receive_buffer: how many bytes are read ahead while nobody receives. Each message counts 64 bytes more than it

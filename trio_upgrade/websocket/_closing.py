@@ -129,7 +129,7 @@ class Closing:
         """
         before = self.state
         self.state = TRANSITIONS[before].get(event, before)
-        # A send that failed says 1006 only for as long as the peer's own close frame has not been read.
+        # A send that failed gives 1006, until the peer's own close frame is read.
         if before is State.OPEN or (before is State.SENDING_BROKEN and event is Event.PEER_CLOSES):
             self.cause, self.close = event, close
         return before is State.OPEN and event in SENDS_CLOSE

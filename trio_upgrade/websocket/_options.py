@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from .._headers import TOKEN, FieldsArgument, encode_fields
+from .._request import NOT_GIVEN
 from ._origin import AllowedOrigins, Origins, check_origins
 
 __all__ = ["Compression", "Options"]
@@ -60,7 +61,7 @@ class Options:
                 waits.append(seconds)
         self._set("subprotocols", check_subprotocols(self.subprotocols))
         self._set("allowed_origins", check_origins(self.origins))
-        self._set("headers", tuple(encode_fields(self.headers)))
+        self._set("headers", tuple(encode_fields(self.headers, NOT_GIVEN)))
         self._set("tick", min(TICK, *(wait / 4 for wait in waits)))
 
     def _set(self, name: str, value: object) -> None:

@@ -13,7 +13,19 @@ members: set[WebSocket] = set()
 
 
 async def on_request(request: Request) -> Response:
+    if request.method == "POST":
+        return Response(200, b"%d" % await body_size(request), content_type="text/plain")
     return Response(200, b"hello", content_type="text/plain")
+
+
+async def body_size(request: Request) -> int:
+    """Read the body, a large one piece by piece."""
+    if request.target != "/upload":
+        return len(await request.body.read())
+    size = 0
+    async for part in request.body:
+        size += len(part)
+    return size
 
 
 def on_upgrade(request: Request, stream: UpgradedStream) -> Awaitable[Response | None]:
@@ -23,6 +35,8 @@ def on_upgrade(request: Request, stream: UpgradedStream) -> Awaitable[Response |
 
 
 async def echo(request: Request, stream: UpgradedStream) -> None:
+    if request.target == "/body":
+        await request.body.read()
     await request.accept("echo")
     async for data in stream:
         await stream.send_all(data)

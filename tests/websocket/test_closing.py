@@ -1,0 +1,99 @@
+"""The state machine of the closing handshake: RFC 6455 section 7. What a handler sees of it is in `test_channel.py`."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Close
+
+from trio_upgrade.websocket import ConnectionClosed
+from trio_upgrade.websocket._closing import TRANSITIONS, Closing, Event, State
+
+ENDS = [State.CLOSED, State.FAILED, State.LOST]
+events = st.lists(st.sampled_from(Event), max_size=8)
+
+
+def after(*happened: Event, code: int = 4000) -> Closing:
+    """What is left after some events; they come with the codes 4000, 4001 and so on."""
+    closing = Closing()
+    for number, event in enumerate(happened):
+        closing.mark(event, Close(code + number, ""))
+    return closing
+
+
+def test_every_state_is_in_the_table() -> None:
+    assert set(TRANSITIONS) == set(State)
+
+
+@pytest.mark.parametrize("state", ENDS)
+def test_nothing_is_sent_or_received_after_the_end(state: State) -> None:
+    assert not state.may_send
+    assert not state.may_receive
+    assert all(following in ENDS for following in TRANSITIONS[state].values())
+
+
+@given(events)
+def test_one_close_frame_is_sent_at_most(happened: list[Event]) -> None:
+    """Section 5.5.1."""
+    closing = Closing()
+    assert sum(closing.mark(event, Close(1000, "")) for event in happened) <= 1
+
+
+@given(events)
+def test_nothing_opens_again(happened: list[Event]) -> None:
+    closing = Closing()
+    for event in happened:
+        before = closing.state
+        closing.mark(event, Close(1000, ""))
+        assert before.may_send or not closing.state.may_send
+        assert before.may_receive or not closing.state.may_receive
+
+
+@given(st.sampled_from(Event), events)
+def test_the_close_that_came_first_counts(first: Event, later: list[Event]) -> None:
+    closing = after(first, *later)
+    assert closing.close is not None
+    if first is not Event.SENDING_FAILS:
+        assert (closing.cause, closing.close.code) == (first, 4000)
+
+
+def test_the_close_frame_of_the_peer_counts_more_than_a_send_that_failed() -> None:
+    closing = after(Event.SENDING_FAILS, Event.PEER_CLOSES)
+    assert closing.close == Close(4001, "")
+    assert after(Event.SENDING_FAILS, Event.CONNECTION_ENDS).close == Close(4000, "")
+
+
+@given(events)
+def test_who_has_called_aclose_is_told_so_and_nothing_else(happened: list[Event]) -> None:
+    closing = after(*happened)
+    closing.channel_closed = True
+    assert isinstance(closing.receive_error(None), trio.ClosedResourceError)
+    assert isinstance(closing.send_error(None), trio.ClosedResourceError)
+
+
+@pytest.mark.parametrize(
+    ("happened", "code", "state", "error"),
+    [
+        ([Event.PEER_CLOSES], 1000, State.CLOSED, trio.EndOfChannel),
+        ([Event.PEER_CLOSES], 1001, State.CLOSED, trio.EndOfChannel),
+        ([Event.PEER_CLOSES], 1005, State.CLOSED, trio.EndOfChannel),
+        ([Event.PEER_CLOSES], 1011, State.CLOSED, ConnectionClosed),
+        ([Event.PEER_VIOLATES], 1002, State.FAILED, ConnectionClosed),
+        ([Event.CONNECTION_ENDS], 1006, State.LOST, ConnectionClosed),
+        ([Event.SENDING_FAILS, Event.PEER_VIOLATES], 1006, State.FAILED, ConnectionClosed),
+        ([Event.SENDING_FAILS, Event.CONNECTION_ENDS], 1006, State.LOST, ConnectionClosed),
+        ([Event.SERVER_CLOSES, Event.PEER_CLOSES], 1013, State.CLOSED, trio.EndOfChannel),
+        ([Event.SERVER_CLOSES, Event.CONNECTION_ENDS], 1013, State.LOST, trio.EndOfChannel),
+        ([Event.SERVER_CLOSES, Event.PEER_VIOLATES], 1001, State.FAILED, ConnectionClosed),
+        ([Event.SERVER_CLOSES, Event.CONNECTION_ENDS, Event.PEER_VIOLATES], 1001, State.FAILED, ConnectionClosed),
+    ],
+)
+def test_what_a_receive_raises_at_the_end(
+    happened: list[Event], code: int, state: State, error: type[Exception]
+) -> None:
+    closing = after(*happened, code=code)
+    assert closing.state is state
+    assert type(closing.receive_error(None)) is error
+    assert type(closing.send_error(None)) is ConnectionClosed
