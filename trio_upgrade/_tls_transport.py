@@ -165,6 +165,7 @@ class TlsTransport(Transport):
                 if data is not None:
                     self.bytes_received += len(data)
                     return data
+                self._check_usable()  # a task that closes it waits for this one, which must not wait again
         except (ssl.SSLError, ConnectionBroken) as exc:
             raise self._failure(exc) from exc
         finally:
@@ -306,8 +307,8 @@ class TlsTransport(Transport):
         self._sending = True
         try:
             await checkpoint()
-            await self._wait_empty()
             self._check_usable()
+            await self._wait_empty()
             if self._state is OPEN:
                 self._move(ENDED)
                 self._engine.end()
