@@ -391,6 +391,11 @@ async def test_a_peer_that_makes_tls_answer_and_takes_no_answers_is_dropped(cont
             nursery.start_soon(flood, pair)
             with pytest.raises(trio.BrokenResourceError, match="answer"):
                 await pair.transport.receive_some()
+            for _ in range(3):
+                with pytest.raises(trio.BrokenResourceError, match="broken"):
+                    await pair.transport.receive_some()
+            with pytest.raises(trio.BrokenResourceError, match="broken"):
+                pair.transport.send_nowait(b"x")
             nursery.cancel_scope.cancel()
 
 
