@@ -24,6 +24,7 @@ from ._settings import RequestHandler, Settings, ShouldUpgrade, UpgradeHandler
 from ._shutdown import Shutdown
 from ._statistics import Counters, Statistics
 from ._stream_transport import as_transport
+from ._tls_engine import check_context
 from ._transport import close_at_once
 from ._trusted_proxies import TrustedProxies
 
@@ -173,9 +174,11 @@ class Server:
         Raises:
           OSError, RuntimeError, ValueError: see `serve_tcp`.
           TypeError: `ssl_context` is not an `ssl.SSLContext`.
+          ssl.SSLError: it is one for clients.
         """
         if not isinstance(ssl_context, ssl.SSLContext):
             raise TypeError(f"ssl_context must be an ssl.SSLContext, not {ssl_context!r}")
+        check_context(ssl_context)
         with self._register() as serving:
             listeners = await open_tcp_listeners(port, host, backlog)
             await serving.run(listeners, task_status, ssl_context)
@@ -224,8 +227,11 @@ class Server:
 
         Raises:
           RuntimeError: the server is shutting down.
+          ssl.SSLError: `ssl_context` is one for clients.
         """
         try:
+            if ssl_context is not None:
+                check_context(ssl_context)
             with self._register() as serving:
                 await serving.run(listeners, task_status, ssl_context)
         finally:

@@ -107,9 +107,8 @@ class SocketTransport(Transport):
         return self
 
     @property
-    def is_tls(self) -> bool:
+    def tls_state(self) -> None:
         """A bare socket has no TLS."""
-        return False
 
     async def start(self, timeout: float | None) -> None:
         """There is no handshake on a bare socket."""

@@ -24,6 +24,7 @@ from trio_upgrade._request_framing import framing_of
 from trio_upgrade._request_head import Head, read_any, read_head, read_plain
 
 from ..support.websocket_client import OFFER, handshake
+from .tls import tls
 
 __all__ = [
     "LIMITS",
@@ -261,4 +262,4 @@ def websocket_server(compression: Any, outcome: Outcome) -> Server:
     return Server(on_upgrade=websocket.handler(chat, compression=compression, max_message_size=500))
 
 
-TARGETS = {"http": http, "websocket": websockets}
+TARGETS: dict[str, Callable[[bytes], object]] = {"http": http, "tls": tls, "websocket": websockets}

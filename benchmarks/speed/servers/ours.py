@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable
 
 import trio_upgrade
@@ -57,5 +58,10 @@ async def broadcast_messages(ws: WebSocket) -> None:
         members.discard(ws)
 
 
-def serve(port: int) -> None:
-    trio_upgrade.run(Server(on_request, on_upgrade=on_upgrade), port=port)
+def serve(port: int, certificate: str | None = None) -> None:
+    """Serve, over TLS if there is a file with a certificate and its key."""
+    context = None
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+    trio_upgrade.run(Server(on_request, on_upgrade=on_upgrade), port=port, ssl_context=context)
