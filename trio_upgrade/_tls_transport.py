@@ -1,11 +1,7 @@
 """TLS as the transport of a connection, on a socket of our own.
 
-Whatever is encrypted is committed: the peer cannot read on unless it gets it, whole and in order. So what the
-kernel does not take is kept, and goes out before anything else. If a send that must not wait leaves something, a
-task sends it, and lives no longer than that takes. It is the only one: a send that was cancelled leaves its rest
-to whoever sends next, or closes.
-
-It knows nothing of HTTP; `_tls_engine` knows TLS, and `_socket_transport` makes the socket calls.
+It knows nothing of HTTP. `_tls_engine` knows TLS, `_tls_outbox` how what is encrypted reaches the kernel, and
+`_socket_transport` makes the socket calls.
 """
 
 from __future__ import annotations
@@ -22,7 +18,8 @@ from ._exceptions import ConnectionBroken
 from ._socket_transport import SocketTransport
 from ._tls_engine import TlsEngine
 from ._tls_info import TlsState
-from ._transport import RECEIVE_SIZE, Buffer, Transport, deadline_in, patience, quiet
+from ._tls_outbox import TlsOutbox
+from ._transport import RECEIVE_SIZE, Buffer, Transport, deadline_in, quiet
 
 __all__ = ["TlsTransport"]
 
@@ -68,16 +65,17 @@ class TlsTransport(Transport):
         "_below",
         "_context",
         "_engine",
-        "_flushed",
         "_nursery",
+        "_outbox",
         "_receive_deadline",
         "_receiving",
         "_sending",
         "_state",
-        "_unsent",
     )
 
-    _engine: TlsEngine  # from the client's first byte on
+    # From the client's first byte on:
+    _engine: TlsEngine
+    _outbox: TlsOutbox
 
     def __init__(self, below: SocketTransport, context: ssl.SSLContext, nursery: trio.Nursery) -> None:
         super().__init__(below.peername)
@@ -85,19 +83,12 @@ class TlsTransport(Transport):
         self._context = context
         self._nursery = nursery
         self._state = HANDSHAKE
-        self._unsent = b""  # what the kernel did not take of what is encrypted
-        self._flushed: trio.Event | None = None  # a task of the nursery sends that, and then sets it
         self._receive_deadline: float | None = None  # of the receive that a task is inside of
         self._receiving = False  # a task is inside of a receive
         self._sending = False  # a task is inside of a send
 
     def __repr__(self) -> str:
         return f"<TlsTransport {self.peername!r}{' closed' if self._state is CLOSED else ''}>"
-
-    @property
-    def is_tls(self) -> bool:
-        """It is, also before the handshake."""
-        return True
 
     def _move(self, to: State) -> None:
         if to not in NEXT[self._state]:
@@ -126,8 +117,8 @@ class TlsTransport(Transport):
         with trio.CancelScope(deadline=deadline_in(timeout)) as scope:
             try:
                 await self._handshake()
-            except ssl.SSLError as exc:
-                raise self._fail(exc) from exc
+            except (ssl.SSLError, ConnectionBroken) as exc:
+                raise self._failure(exc) from exc
         if scope.cancelled_caught:
             raise ConnectionBroken(f"the TLS handshake took more than {timeout} seconds", self)
 
@@ -136,12 +127,13 @@ class TlsTransport(Transport):
         if not data:
             raise ConnectionBroken("the peer left before the TLS handshake", self)
         self._engine = TlsEngine(self._context)
+        self._outbox = TlsOutbox(self._engine, self._below, self._nursery)
         self._engine.feed(data)
         while not self._engine.handshake():
-            await self._flush()
+            await self._outbox.flush(self.send_timeout)
             self._engine.feed(await self._receive_encrypted())
         if self._engine.pending:
-            await self._flush()
+            await self._outbox.flush(self.send_timeout)
         self._move(OPEN)
 
     # ---- receiving
@@ -173,8 +165,8 @@ class TlsTransport(Transport):
                 if data is not None:
                     self.bytes_received += len(data)
                     return data
-        except ssl.SSLError as exc:
-            raise self._fail(exc) from exc
+        except (ssl.SSLError, ConnectionBroken) as exc:
+            raise self._failure(exc) from exc
         finally:
             self._receiving = False
 
@@ -191,23 +183,22 @@ class TlsTransport(Transport):
             self._receive_deadline = None
 
     async def _receive_encrypted(self) -> bytes:
-        try:
-            if self._receive_deadline is None:
-                return await self._below.receive_some()
-            data = await self._below.receive_before(self._receive_deadline, RECEIVE_SIZE)
-            if data is None:
-                raise trio.TooSlowError
-            return data
-        except ConnectionBroken as exc:
-            raise self._broken(exc) from exc
+        if self._receive_deadline is None:
+            return await self._below.receive_some()
+        data = await self._below.receive_before(self._receive_deadline, RECEIVE_SIZE)
+        if data is None:
+            raise trio.TooSlowError
+        return data
 
     def _send_answers(self) -> None:
         """Send what TLS answers to what it has received, if the kernel takes it. Whoever sends next sends the rest."""
-        if len(self._unsent) + self._engine.pending > MAX_ANSWERS:
-            raise self._fail("the peer makes TLS answer all the time, and does not take the answers")
+        if self._outbox.size > MAX_ANSWERS:
+            raise ssl.SSLError(
+                ssl.SSL_ERROR_SSL, "the peer makes TLS answer all the time, and does not take the answers"
+            )
         if not self._is_sending:
             with quiet():
-                self._offer(self._engine.take())
+                self._outbox.offer(self._engine.take())
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`."""
@@ -224,13 +215,13 @@ class TlsTransport(Transport):
         self._check_sending()
         self._sending = True
         try:
-            await self._wait_flushed()
+            await self._wait_empty()
             if type(data) is bytes and 0 < len(data) <= PIECE:
                 await self._send_piece(data)
             else:
                 await self._send_pieces(data)
-        except ssl.SSLError as exc:
-            raise self._fail(exc) from exc
+        except (ssl.SSLError, ConnectionBroken) as exc:
+            raise self._failure(exc) from exc
         finally:
             self._sending = False
 
@@ -247,45 +238,28 @@ class TlsTransport(Transport):
         self._check_usable()
         encrypted = self._engine.encrypt(piece)
         self.bytes_sent += len(piece)
-        if self._offer(encrypted):
+        if self._outbox.offer(encrypted):
             await cancel_shielded_checkpoint()
         else:
-            await self._flush()
+            await self._outbox.flush(self.send_timeout)
 
-    def _offer(self, encrypted: bytes) -> bool:
-        """Offer the kernel what it has not taken yet, and then this; returns whether it took all."""
-        encrypted = self._unsent + encrypted
-        try:
-            sent = self._below.send_nowait(encrypted)
-        except ConnectionBroken as exc:
-            raise self._broken(exc) from exc
-        self._unsent = encrypted[sent:]
-        return not self._unsent
+    async def _wait_empty(self) -> None:
+        """Wait until the kernel has taken all that was encrypted, so that not more and more of it is kept."""
+        if self._outbox.has_task:
+            await self._outbox.wait_task(self.send_timeout)
+            self._check_usable()
+        if not self._outbox.is_empty:
+            await self._outbox.flush(self.send_timeout)
 
     @property
     def _is_sending(self) -> bool:
         """A task is about to send all that is kept."""
-        return self._sending or self._flushed is not None
-
-    async def _flush(self) -> None:
-        """Send all that is to be sent, and wait while the kernel takes nothing."""
-        while not self._offer(self._engine.take()):
-            with patience(self, self.send_timeout):
-                await self._below.wait_send_all_might_not_block()
-
-    async def _wait_flushed(self) -> None:
-        """Wait until what was encrypted earlier is sent, so that not more and more of it is kept."""
-        if self._flushed is not None:
-            with patience(self, self.send_timeout):
-                await self._flushed.wait()
-            self._check_usable()
-        if self._unsent:
-            await self._flush()
+        return self._sending or self._outbox.has_task
 
     def send_nowait(self, data: Buffer) -> int:
         """See `Transport.send_nowait`. What it takes and the kernel does not, a task sends."""
         self._check_sending()
-        if self._flushed is not None or (self._unsent and not self._offer(b"")):
+        if self._outbox.has_task or not (self._outbox.is_empty or self._outbox.offer(b"")):
             return 0
         try:
             if type(data) is bytes and 0 < len(data) <= PIECE:
@@ -293,36 +267,29 @@ class TlsTransport(Transport):
                 return len(data)
             taken = 0
             with memoryview(data) as view, view.cast("B") as octets:
-                while taken < len(octets) and self._flushed is None:
+                while taken < len(octets) and not self._outbox.has_task:
                     with octets[taken : taken + PIECE] as piece:
                         self._send_piece_nowait(piece)
                         taken += len(piece)
             return taken
-        except ssl.SSLError as exc:
-            raise self._fail(exc) from exc
+        except (ssl.SSLError, ConnectionBroken) as exc:
+            raise self._failure(exc) from exc
 
     def _send_piece_nowait(self, piece: Buffer) -> None:
         encrypted = self._engine.encrypt(piece)
         self.bytes_sent += len(piece)
-        if not self._offer(encrypted):
-            self._flushed = trio.Event()
-            self._nursery.start_soon(self._flush_unsent, self._flushed)
-
-    async def _flush_unsent(self, flushed: trio.Event) -> None:
-        try:
-            with quiet():  # whoever uses the connection next is told
-                await self._flush()
-        finally:
-            self._flushed = None
-            flushed.set()
+        if not self._outbox.offer(encrypted):
+            self._outbox.flush_later()
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
         self._check_sending()
         self._sending = True
         try:
-            await self._wait_flushed()
+            await self._wait_empty()
             await self._below.wait_send_all_might_not_block()
+        except ConnectionBroken as exc:
+            raise self._failure(exc) from exc
         finally:
             self._sending = False
 
@@ -339,14 +306,14 @@ class TlsTransport(Transport):
         self._sending = True
         try:
             await checkpoint()
-            await self._wait_flushed()
+            await self._wait_empty()
             self._check_usable()
             if self._state is OPEN:
                 self._move(ENDED)
                 self._engine.end()
-                await self._flush()
-        except ssl.SSLError as exc:
-            raise self._fail(exc) from exc
+                await self._outbox.flush(self.send_timeout)
+        except (ssl.SSLError, ConnectionBroken) as exc:
+            raise self._failure(exc) from exc
         finally:
             self._sending = False
 
@@ -377,6 +344,8 @@ class TlsTransport(Transport):
         before = self._state
         self._mark_closed()
         await self._below.evict()
+        if before is HANDSHAKE:
+            return
         while self._receiving or self._is_sending:
             await checkpoint()
         if before is OPEN:
@@ -385,7 +354,7 @@ class TlsTransport(Transport):
             except ssl.SSLError:
                 return  # it has just broken
         if before in (OPEN, ENDED):
-            await self._flush()
+            await self._outbox.flush(self.send_timeout)
 
     def _close(self) -> None:
         self._mark_closed()
@@ -410,19 +379,18 @@ class TlsTransport(Transport):
         if self._sending:
             raise trio.BusyResourceError("another task is already sending on this connection")
 
-    def _fail(self, reason: object) -> Exception:
-        """The peer broke TLS. Tell it, if the kernel takes that; returns what is to be raised."""
+    def _failure(self, exc: ssl.SSLError | ConnectionBroken) -> Exception:
+        """What is to be raised. If the peer broke TLS, it is told so, if the kernel takes that."""
         if self._state is CLOSED:
             return trio.ClosedResourceError("this connection was closed by another task")
-        if self._state is not BROKEN:
-            self._move(BROKEN)
-        if isinstance(reason, ssl.SSLEOFError):
+        if isinstance(exc, ConnectionBroken):
+            return ConnectionBroken(str(exc), self)
+        reason = str(exc)
+        if isinstance(exc, ssl.SSLEOFError):
             reason = "it ended without TLS's close_notify, and what the peer sent may be cut short"
         elif self._engine.pending and not self._is_sending:
             with quiet():
-                self._offer(self._engine.take())
+                self._outbox.offer(self._engine.take())
+        if self._state is not BROKEN:
+            self._move(BROKEN)
         return ConnectionBroken(f"the connection to the peer is broken: {reason}", self)
-
-    def _broken(self, exc: ConnectionBroken) -> ConnectionBroken:
-        """The failure of the socket, as one of this transport."""
-        return ConnectionBroken(str(exc), self)
