@@ -16,11 +16,12 @@ from .speed.machine import describe, pin, processors, raise_descriptors
 from .speed.peers import OURS, PEERS, Peer
 from .speed.rounds import Settings, measure_group
 from .speed.table import closing, heading, table
-from .speed.works import WORKS, Memory, Timed
+from .speed.work import AnyWork, Memory
+from .speed.works import WORKS
 
 RESULTS = Path(__file__).parent / "results"
-ROUNDS, SECONDS, LONGEST = 5, 0.3, 240
-QUICK_ROUNDS, QUICK_SECONDS, QUICK_LONGEST = 2, 0.1, 40
+ROUNDS, SECONDS, LONGEST = 5, 0.3, 600
+QUICK_ROUNDS, QUICK_SECONDS, QUICK_LONGEST = 2, 0.1, 60
 GUARD_ROUNDS, GUARD_SECONDS = 9, 0.25
 
 
@@ -115,17 +116,18 @@ def notes_on(settings: Settings) -> list[str]:
     return notes
 
 
-def groups_of(names: list[str], quick: bool) -> list[list[Timed | Memory]]:
+def groups_of(names: list[str], quick: bool) -> list[list[AnyWork]]:
     """The chosen works (or all), with those together that are measured in turn, by the same processes.
 
-    When it has to be quick, that is everything timed: most of a minute would go by starting servers.
+    When it has to be quick, that is everything but idle memory: most of a minute would go by starting servers.
     """
 
-    def group(work: Timed | Memory) -> str:
-        return "timed" if quick and isinstance(work, Timed) else work.group or work.name
+    def group(work: AnyWork) -> tuple[bool, str]:
+        together = quick and not isinstance(work, Memory)
+        return work.tls, "together" if together else work.group or work.name
 
     works = [work for name, work in WORKS.items() if name in (names or WORKS)]
-    groups: dict[str, list[Timed | Memory]] = {}
+    groups: dict[tuple[bool, str], list[AnyWork]] = {}
     for work in works:
         groups.setdefault(group(work), []).append(work)
     return list(groups.values())

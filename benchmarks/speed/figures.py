@@ -8,7 +8,8 @@ from typing import Any
 
 from .meter import Sample
 from .peers import OURS
-from .works import GROWTH, Timed, Work
+from .work import Timed, Work
+from .works import GROWTH
 
 __all__ = ["Quartiles", "Report", "Result", "growths", "is_rate", "quartiles", "ratios", "reference_among"]
 
