@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 
-__all__ = ["BODY", "BODY_LENGTH", "CONTENT_SIZE", "FIELDS", "MIB", "PIECE", "block", "event", "pieces"]
+__all__ = ["BODY", "BODY_LENGTH", "FIELDS", "MIB", "PIECE", "QUICK_SIZE", "SIZE", "block", "event", "pieces"]
 
 MIB = 1024 * 1024
 BODY = b"hello"  # the answer to GET /
 FIELDS = [(f"x-field-{number:02}", f"the value of field number {number:02}") for number in range(20)]  # of GET /fields
-CONTENT_SIZE = 100 * MIB  # bytes of a download
+SIZE, QUICK_SIZE = 100, 10  # MiB of a large body, and when it has to be quick
 PIECE = 64 * 1024  # bytes of a download that are sent at a time, where it is sent in pieces
 BODY_LENGTH = "body-length"  # the field of a 101 that tells how long the request's body was
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from .answers import CONTENT_SIZE, block
+from .answers import block
 from .wire import Wrong, head_of
 
 __all__ = ["Content"]
@@ -30,7 +30,7 @@ class Content:
       size: how many bytes the content has.
     """
 
-    def __init__(self, size: int = CONTENT_SIZE) -> None:
+    def __init__(self, size: int) -> None:
         self._block = block()
         self._size = size
         self._next = Part.HEAD

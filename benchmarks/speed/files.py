@@ -8,7 +8,7 @@ import ssl
 import tempfile
 from pathlib import Path
 
-from .answers import CONTENT_SIZE, MIB, block
+from .answers import block
 from .connections import HOST, Secure
 
 __all__ = ["certificate_file", "client_context", "content_file"]
@@ -23,12 +23,12 @@ def _folder() -> Path:
 
 
 @functools.cache
-def content_file() -> Path:
-    """The content of a download."""
-    path = _folder() / "content"
+def content_file(size: int) -> Path:
+    """The content of a download, of so many MiB."""
+    path = _folder() / f"content-{size}"
     repeated = block()
     with path.open("wb") as file:
-        for _ in range(CONTENT_SIZE // MIB):
+        for _ in range(size):
             file.write(repeated)
     return path
 

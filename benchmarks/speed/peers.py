@@ -9,10 +9,11 @@ from importlib.metadata import version
 
 from .machine import find_executable
 
-__all__ = ["FLOOR", "OURS", "PEERS", "Peer"]
+__all__ = ["FLOOR", "FLOOR_H11", "OURS", "PEERS", "Peer"]
 
 OURS = "trio-upgrade"
 FLOOR = "floor"
+FLOOR_H11 = "floor-h11"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ PEERS: dict[str, Peer] = dict(
         ),
         _peer(FLOOR, "trio.serve_tcp and its SocketStream, nothing parsed", "http raw tls", "floor", "trio"),
         _peer(
-            "floor-h11", "the same with h11, the least that a correct parser costs", "http raw", "floor_h11", "h11 trio"
+            FLOOR_H11, "the same with h11, the least that a correct parser costs", "http raw", "floor_h11", "h11 trio"
         ),
         _peer("websockets-trio", "websockets on trio", "websocket broadcast tls", "websockets_trio", "websockets trio"),
         _peer(

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from .answers import SIZE
 from .connections import HOST, Address
 from .files import certificate_file, client_context, content_file
 from .wire import Wrong
@@ -28,13 +29,20 @@ TOP = Path(__file__).parent.parent.parent
 
 
 class Running:
-    """A server that answers on `address`."""
+    """A server.
 
-    def __init__(self, process: subprocess.Popen[bytes], address: Address, said: IO[bytes]) -> None:
+    Attributes:
+      pid: its process.
+      address: where it answers.
+      size: how many MiB its downloads have, and what is uploaded to it.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], address: Address, said: IO[bytes], size: int = SIZE) -> None:
         self._process = process
         self._said = said
         self.pid = process.pid
         self.address = address
+        self.size = size
 
     def wait_until_it_answers(self) -> None:
         until = time.monotonic() + START
@@ -108,7 +116,7 @@ def _seconds(time_used: str) -> float:
 
 @contextmanager
 def launch(
-    program: Sequence[str], processor: int | None = None, *, tls: bool = False, content: bool = False
+    program: Sequence[str], processor: int | None = None, *, tls: bool = False, content: bool = False, size: int = SIZE
 ) -> Iterator[Running]:
     """Run a server of `benchmarks.speed.servers` for the length of the block.
 
@@ -117,6 +125,7 @@ def launch(
       processor: the one that it is kept to.
       tls: whether it serves over TLS.
       content: whether it has the content of downloads.
+      size: see `Running`.
 
     Raises:
       Wrong: it ended by itself, or does not answer.
@@ -126,7 +135,7 @@ def launch(
     if tls:
         place += ["--certificate", str(certificate_file())]
     if content:
-        place += ["--content", str(content_file())]
+        place += ["--content", str(content_file(size))]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             [*COMMAND, *place, *program, str(address.port)],
@@ -135,7 +144,7 @@ def launch(
             stderr=subprocess.STDOUT,
             cwd=TOP,
         )
-        running = Running(process, address, said)
+        running = Running(process, address, said, size)
         try:
             try:
                 running.wait_until_it_answers()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from .answers import QUICK_SIZE, SIZE
 from .figures import Result
 from .peers import Peer
 from .process import Running, launch
@@ -52,6 +53,7 @@ def measure_group(works: Sequence[AnyWork], peers: Sequence[Peer], settings: Set
         if work.kind in peer.speaks and (not work.tls or "tls" in peer.speaks)
     ]
     tls, content = any(work.tls for work in works), any(work.content for work in works)
+    size = QUICK_SIZE if settings.quick else SIZE
     taking_part = {result.peer for result in results}
     with ExitStack() as stack:
         running: dict[str, Running] = {}
@@ -59,7 +61,7 @@ def measure_group(works: Sequence[AnyWork], peers: Sequence[Peer], settings: Set
             if peer.name in taking_part:
                 try:
                     running[peer.name] = stack.enter_context(
-                        launch(peer.program, settings.processor, tls=tls, content=content)
+                        launch(peer.program, settings.processor, tls=tls, content=content, size=size)
                     )
                 except (Wrong, OSError) as exc:
                     _fail(results, peer.name, exc)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .answers import CONTENT_SIZE, MIB, block
+from .answers import MIB, block
 from .connections import Address, Replies, connect
 from .content import Content
 from .exchanges import LENGTH
@@ -43,20 +43,25 @@ class Upload(Sockets):
 
 
 class Download(Sockets):
-    """A large response is received."""
+    """A large response is received.
 
-    def __init__(self, address: Address, target: str) -> None:
+    Args:
+      count: how many MiB it has.
+    """
+
+    def __init__(self, address: Address, count: int, target: str) -> None:
         super().__init__([connect(address)])
+        self._count = count
         self._request = get(target)
         self._buffer = memoryview(bytearray(BUFFER))
 
     def turn(self) -> int:
         (sock,) = self.sockets
         sock.sendall(self._request)
-        content = Content()
+        content = Content(self._count * MIB)
         while not content.is_complete:
             count = sock.recv_into(self._buffer)
             if count == 0:
                 raise Wrong("the server closed a connection")
             content.feed(self._buffer[:count])
-        return CONTENT_SIZE // MIB
+        return self._count

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from .answers import MIB
-from .connections import Address, close, open_upgraded
+from .connections import Address, close, connect, open_upgraded
 from .loads import Load, measure
 from .meter import Meter, Sample
 from .process import Running
@@ -18,7 +19,8 @@ __all__ = ["AnyWork", "Memory", "Peak", "Timed", "Work"]
 
 KIB = 1024
 CONNECTIONS = 32
-SETTLE = 0.4  # seconds until a server's memory is looked at
+SETTLE = 0.2  # seconds in which a server's memory must not change before it counts
+CHANGE = 16 * KIB  # bytes by which it may
 DESCRIPTORS = 64  # that either side needs besides its connections
 
 
@@ -56,33 +58,49 @@ class Work:
 class Timed(Work):
     """A load that is repeated for some seconds; the figure is its rate, and higher is better."""
 
-    load: Callable[[Address, int], Load]
+    load: Callable[[Running, int], Load]
 
     def measure(self, server: Running, connections: int, seconds: float) -> Sample:
         with server.killed_after(seconds + 30):
-            return measure(self.load(server.address, connections), Meter(server.clock), seconds)
+            return measure(self.load(server, connections), Meter(server.clock), seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Memory(Work):
-    """What a server's resident memory grows by for each idle connection; lower is better."""
+    """What a server's resident memory grows by for each idle connection; lower is better.
 
-    protocol: str
+    Attributes:
+      protocol: to what each is upgraded; None sends nothing, not even the beginning of TLS.
+    """
+
+    protocol: str | None
 
     def measure(self, server: Running, connections: int) -> float:
         """The figure, in KiB."""
         first = max(1, connections // 20)  # these find what is needed only once
         with server.killed_after(60):
-            opened = open_upgraded(server.address, first, self.protocol)
+            opened = self._open(server.address, first)
             try:
-                time.sleep(SETTLE)
-                before = server.resident()
-                opened += open_upgraded(server.address, connections - first, self.protocol)
-                time.sleep(SETTLE)
-                after = server.resident()
+                before = settled(server)
+                opened += self._open(server.address, connections - first)
+                after = settled(server)
             finally:
                 close(opened)
         return (after - before) / (connections - first) / KIB
+
+    def _open(self, address: Address, count: int) -> list[socket.socket]:
+        if self.protocol is None:
+            return [connect(replace(address, tls=None)) for _ in range(count)]
+        return open_upgraded(address, count, self.protocol)
+
+
+def settled(server: Running) -> int:
+    """Its resident memory, once that does not change any more: nothing tells when silent connections are accepted."""
+    before, now = -CHANGE, server.resident()
+    while abs(now - before) >= CHANGE:
+        time.sleep(SETTLE)
+        before, now = now, server.resident()
+    return now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +116,7 @@ class Peak(Work):
         """The figure, in MiB."""
         with server.killed_after(60):
             before = server.resident()
-            load = Download(server.address, self.target)
+            load = Download(server.address, server.size, self.target)
             try:
                 load.turn()
                 load.end()

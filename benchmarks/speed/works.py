@@ -7,10 +7,10 @@ from functools import partial
 
 from . import exchanges
 from .answers import MIB
-from .connections import Address
 from .event_streams import EventStreams
 from .exchanges import Exchange
 from .loads import Broadcast, Bulk, Echo, Handshake, Load, Requests
+from .process import Running
 from .transfers import Download, Upload
 from .work import AnyWork, Memory, Peak, Timed
 
@@ -19,35 +19,39 @@ __all__ = ["GROWTH", "GROWTH_GROUP", "RAW", "WORKS"]
 GROWTH_GROUP = "growth"
 RAW = "echo"  # the protocol of our own behind Upgrade
 KIB = 1024
-MakeLoad = Callable[[Address, int], Load]
+MakeLoad = Callable[[Running, int], Load]
 
 
 def _requests(repeated: list[Exchange]) -> MakeLoad:
-    return lambda address, connections: Requests(address, connections, repeated)
+    return lambda server, connections: Requests(server.address, connections, repeated)
 
 
 def _handshakes(repeated: list[Exchange]) -> MakeLoad:
-    return lambda address, connections: Handshake(address, connections, repeated)
+    return lambda server, connections: Handshake(server.address, connections, repeated)
 
 
 def _echo(protocol: str, size: int) -> MakeLoad:
-    return lambda address, connections: Echo(address, connections, protocol, size)
+    return lambda server, connections: Echo(server.address, connections, protocol, size)
 
 
-def _bulk(address: Address, connections: int) -> Load:
-    return Bulk(address, connections, RAW, MIB)
+def _bulk(server: Running, connections: int) -> Load:
+    return Bulk(server.address, connections, RAW, MIB)
 
 
-def _broadcast(address: Address, connections: int) -> Load:
-    return Broadcast(address, connections, 64)
+def _broadcast(server: Running, connections: int) -> Load:
+    return Broadcast(server.address, connections, 64)
 
 
-def _upload(count: int, chunk: int | None = None) -> MakeLoad:
-    return lambda address, _: Upload(address, count, chunk)
+def _events(server: Running, connections: int) -> Load:
+    return EventStreams(server.address, connections)
+
+
+def _upload(chunk: int | None = None, part: int = 1) -> MakeLoad:
+    return lambda server, _: Upload(server.address, server.size // part, chunk)
 
 
 def _download(target: str) -> MakeLoad:
-    return lambda address, _: Download(address, target)
+    return lambda server, _: Download(server.address, server.size, target)
 
 
 _requests_of = partial(Timed, unit="requests/s")
@@ -109,36 +113,32 @@ _HTTP: list[AnyWork] = [
         kind="web",
         load=_requests(exchanges.posts_in_chunks(KIB)),
     ),
-    _transfer(name="upload", group="uploads", title="upload of 100 MiB with a Content-Length", load=_upload(100)),
-    _transfer(
-        name="upload-64k", group="uploads", title="upload of 100 MiB in chunks of 64 KiB", load=_upload(100, 64 * KIB)
-    ),
-    _transfer(name="upload-1k", group="uploads", title="upload of 20 MiB in chunks of 1 KiB", load=_upload(20, KIB)),
-    _peak("download-peak", "downloads", "peak of memory in a download of 100 MiB at once"),
+    _transfer(name="upload", group="uploads", title="upload with a Content-Length", load=_upload()),
+    _transfer(name="upload-64k", group="uploads", title="upload in chunks of 64 KiB", load=_upload(64 * KIB)),
+    _transfer(name="upload-1k", group="uploads", title="upload in chunks of 1 KiB", load=_upload(KIB, part=5)),
+    _peak("download-peak", "downloads", "peak of memory in a download of bytes"),
     _transfer(
         name="download",
         group="downloads",
-        title="download of 100 MiB at once",
+        title="download of bytes",
         content=True,
         load=_download("/download"),
     ),
     _transfer(
         name="stream",
         group="downloads",
-        title="download of 100 MiB in pieces of 64 KiB",
+        title="download in pieces of 64 KiB",
         content=True,
         load=_download("/stream"),
     ),
-    _transfer(
-        name="file", group="downloads", title="download of a file of 100 MiB", content=True, load=_download("/file")
-    ),
+    _transfer(name="file", group="downloads", title="download of a file", content=True, load=_download("/file")),
     _deliveries(
         name="events",
         title="event to all event streams",
         kind="web",
         connections=1000,
         quick=100,
-        load=EventStreams,
+        load=_events,
     ),
 ]
 _UPGRADES: list[AnyWork] = [
@@ -150,7 +150,7 @@ _UPGRADES: list[AnyWork] = [
     ),
     _handshakes_of(
         name="upgrade-body",
-        title="the same with a body of 1 KiB in front",
+        title="connect, send a body of 1 KiB, upgrade, close",
         kind="raw-body",
         load=_handshakes(exchanges.switches_with_body(RAW, KIB)),
     ),
@@ -192,11 +192,11 @@ _TLS: list[AnyWork] = [
         tls=True,
         load=_requests(exchanges.gets()),
     ),
-    _peak("tls-download-peak", "tls-downloads", "peak of memory in a download of 100 MiB at once over TLS", tls=True),
+    _peak("tls-download-peak", "tls-downloads", "peak of memory in a download of bytes over TLS", tls=True),
     _transfer(
         name="tls-download",
         group="tls-downloads",
-        title="download of 100 MiB at once over TLS",
+        title="download of bytes over TLS",
         tls=True,
         content=True,
         load=_download("/download"),
@@ -264,6 +264,25 @@ _CONNECTIONS: list[AnyWork] = [
         connections=2000,
         quick=300,
         protocol="websocket",
+    ),
+    Memory(
+        name="memory-silent",
+        title="memory of a connection that has sent nothing",
+        unit="KiB",
+        kind="raw",
+        connections=2000,
+        quick=300,
+        protocol=None,
+    ),
+    Memory(
+        name="tls-memory-silent",
+        title="memory of a connection that has sent nothing where TLS is spoken",
+        unit="KiB",
+        kind="raw",
+        tls=True,
+        connections=2000,
+        quick=300,
+        protocol=None,
     ),
     _growth(10, 10),
     _growth(100, 100),

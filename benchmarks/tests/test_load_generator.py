@@ -16,7 +16,7 @@ import pytest
 from websockets.utils import accept_key, apply_mask
 
 from benchmarks.speed import exchanges, table
-from benchmarks.speed.answers import BODY, CONTENT_SIZE, FIELDS, MIB, block, event
+from benchmarks.speed.answers import BODY, FIELDS, MIB, block, event
 from benchmarks.speed.connections import Address, open_upgraded
 from benchmarks.speed.content import Content
 from benchmarks.speed.event_streams import EventStreams
@@ -159,7 +159,7 @@ def test_a_real_server_is_measured(peer: str) -> None:
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_right_answers_of_a_real_server_are_counted(tls: bool) -> None:
-    with launch(PEERS[OURS].program, tls=tls, content=True) as server:
+    with launch(PEERS[OURS].program, tls=tls, content=True, size=10) as server:
         address = server.address
         for repeated in (exchanges.gets_with_fields(), exchanges.posts(1024), exchanges.posts_in_chunks(1024)):
             assert run(Requests(address, 2, repeated)).operations >= 2
@@ -171,8 +171,8 @@ def test_right_answers_of_a_real_server_are_counted(tls: bool) -> None:
         assert run(Upload(address, 2)).operations >= 2
         assert run(Upload(address, 2, 1024)).operations >= 2
         for target in ("/download", "/stream", "/file"):
-            assert run(Download(address, target)).operations >= CONTENT_SIZE // MIB
-        assert server.peak() >= server.resident() > CONTENT_SIZE
+            assert run(Download(address, 10, target)).operations >= 10
+        assert server.peak() >= server.resident() > 10 * MIB
 
 
 # ---- what is wrong
@@ -339,14 +339,14 @@ def test_wrong_content_is_noticed(response: bytes, words: str, size: int) -> Non
 
 
 def test_a_download_that_is_cut_off_is_noticed() -> None:
-    response = HEAD.replace(b"3000", b"%d" % CONTENT_SIZE) + DATA
+    response = HEAD.replace(b"3000", b"%d" % MIB) + DATA
 
     def handle(sock: socket.socket) -> None:
         sock.recv(4096)
         sock.sendall(response)
 
     with serving(handle) as address, pytest.raises(Wrong, match="the server closed a connection"):
-        run(Download(address, "/download"))
+        run(Download(address, 1, "/download"))
 
 
 def test_right_events_are_counted() -> None:
