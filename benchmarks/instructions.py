@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,21 +19,35 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from .speed.answers import MIB
 from .speed.connections import HOST
+from .speed.files import certificate_file, client_context
 from .speed.process import TOP, free_port
-from .speed.wire import client_frame, complete_length, get, payloads, server_frame, upgrade
+from .speed.wire import client_frame, complete_length, get, payloads, post, server_frame, upgrade
 
-SERVER = "import gc; gc.disable(); from benchmarks.speed.servers import ours; ours.serve({port})"
+SERVER = (
+    "import gc; gc.disable(); from benchmarks.speed.servers import ours, place; "
+    "ours.serve(place.Place({port}, {certificate!r}))"
+)
 START = 60  # seconds; under valgrind everything takes some fifty times as long
 WARM_UP = 30  # operations that are not counted: Python specializes its bytecode meanwhile
 MESSAGE = payloads(64)[0]
+KIB = 1024
+LARGE = 10  # an upload takes so many times as long: it is done less often
 
 
 class Connection:
-    """A connection that sends one thing and waits for a reply of a known length."""
+    """A connection that sends one thing and waits for a reply of a known length.
 
-    def __init__(self, port: int) -> None:
+    Args:
+      port: the server's.
+      context: of TLS, if it is to be used.
+    """
+
+    def __init__(self, port: int, context: ssl.SSLContext | None) -> None:
         self._socket = socket.create_connection((HOST, port), timeout=START)
+        if context is not None:
+            self._socket = context.wrap_socket(self._socket, server_hostname=HOST)
 
     def ask(self, data: bytes, size: int) -> bytes:
         """Send `data`, and receive `size` bytes."""
@@ -54,35 +69,59 @@ class Connection:
 
     def close(self) -> None:
         """Close it, and wait until the server has closed it, too."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket = self._socket.unwrap()
         self._socket.shutdown(socket.SHUT_WR)
         while self._socket.recv(65536):
             pass
         self._socket.close()
 
 
-Work = Callable[[int, int], None]  # does so many operations with the server at that port
+Connect = Callable[[], Connection]  # opens a connection to the server
+Work = Callable[[Connect, int], None]  # does so many operations with it
 
 
-def requests(port: int, times: int) -> None:
-    connection = Connection(port)
+def requests(connect: Connect, times: int) -> None:
+    connection = connect()
     for _ in range(times):
         connection.ask_for_response(get())
     connection.close()
 
 
-def handshakes(protocol: str) -> Work:
-    def work(port: int, times: int) -> None:
+def connections(connect: Connect, times: int) -> None:
+    for _ in range(times):
+        requests(connect, 1)
+
+
+def posts(request: bytes) -> Work:
+    """Requests whose body the server reads; it answers with the body's length."""
+
+    def work(connect: Connect, times: int) -> None:
+        connection = connect()
         for _ in range(times):
-            connection = Connection(port)
-            connection.ask_for_response(upgrade(protocol))
+            connection.ask_for_response(request)
+        connection.close()
+
+    return work
+
+
+def uploads(chunk: int | None = None) -> Work:
+    return posts(post(bytes(MIB), chunk, "/upload"))
+
+
+def handshakes(request: bytes) -> Work:
+    def work(connect: Connect, times: int) -> None:
+        for _ in range(times):
+            connection = connect()
+            connection.ask_for_response(request)
             connection.close()
 
     return work
 
 
 def echoes(protocol: str, sent: bytes, received: bytes) -> Work:
-    def work(port: int, times: int) -> None:
-        connection = Connection(port)
+    def work(connect: Connect, times: int) -> None:
+        connection = connect()
         connection.ask_for_response(upgrade(protocol))
         for _ in range(times):
             assert connection.ask(sent, len(received)) == received
@@ -93,21 +132,42 @@ def echoes(protocol: str, sent: bytes, received: bytes) -> Work:
 
 WORKS = {
     "get": requests,
-    "handshake": handshakes("echo"),
-    "ws-handshake": handshakes("websocket"),
+    "post-1k": posts(post(bytes(KIB))),
+    "post-1k-chunked": posts(post(bytes(KIB), KIB)),
+    "upload-1m": uploads(),
+    "upload-1m-64k": uploads(64 * KIB),
+    "upload-1m-1k": uploads(KIB),
+    "handshake": handshakes(upgrade("echo")),
+    "ws-handshake": handshakes(upgrade("websocket")),
+    "upgrade-body": handshakes(upgrade("echo", body=bytes(KIB))),
     "raw-64": echoes("echo", MESSAGE, MESSAGE),
     "ws-64": echoes("websocket", client_frame(MESSAGE), server_frame(MESSAGE)),
 }
 
 
-class Counted:
-    """A server under callgrind."""
+TLS_WORKS = {
+    "tls-get": requests,
+    "tls-handshake": connections,  # of TLS, with one request
+    "tls-raw-64": echoes("echo", MESSAGE, MESSAGE),
+    "tls-ws-64": echoes("websocket", client_frame(MESSAGE), server_frame(MESSAGE)),
+}
 
-    def __init__(self, folder: Path) -> None:
+
+class Counted:
+    """A server under callgrind.
+
+    Args:
+      folder: for its files.
+      tls: whether it serves over TLS.
+    """
+
+    def __init__(self, folder: Path, tls: bool) -> None:
         self._output = folder / "callgrind"
         self.port = free_port()
+        self._context = client_context() if tls else None
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={self._output}"]
-        command += [sys.executable, "-c", SERVER.format(port=self.port)]
+        server = SERVER.format(port=self.port, certificate=str(certificate_file()) if tls else None)
+        command += [sys.executable, "-c", server]
         self._process = subprocess.Popen(
             command,
             cwd=TOP,
@@ -130,15 +190,18 @@ class Counted:
 
     def count(self, work: Work, times: int) -> float:
         """How many instructions it takes for each of so many operations."""
-        work(self.port, WARM_UP)
+        work(self._connect, min(WARM_UP, times))
         self._control("--zero")
-        work(self.port, times)
+        work(self._connect, times)
         self._control("--dump")
         self._dumps += 1
         dump = self._output.with_name(f"{self._output.name}.{self._dumps}").read_text()
         total = re.search(r"^(?:summary|totals): (\d+)", dump, re.MULTILINE)
         assert total is not None
         return int(total[1]) / times
+
+    def _connect(self) -> Connection:
+        return Connection(self.port, self._context)
 
     def _control(self, action: str) -> None:
         command = ["callgrind_control", action, str(self._process.pid)]
@@ -151,20 +214,30 @@ class Counted:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
-    parser.add_argument("work", nargs="*", metavar="WORK", help=f"{', '.join(WORKS)} (default: all)")
+    works = [*WORKS, *TLS_WORKS]
+    parser.add_argument("work", nargs="*", metavar="WORK", help=f"{', '.join(works)} (default: all)")
     parser.add_argument("--times", type=int, default=200, help="operations that are counted (default: 200)")
     arguments = parser.parse_args()
     for name in arguments.work:
-        if name not in WORKS:
-            parser.error(f"there is no work {name}: {', '.join(WORKS)}")
+        if name not in works:
+            parser.error(f"there is no work {name}: {', '.join(works)}")
     if shutil.which("callgrind_control") is None:
         sys.exit("valgrind is missing: apt-get install valgrind")
+    for some in (WORKS, TLS_WORKS):
+        names = [name for name in some if name in (arguments.work or works)]
+        if names:
+            count({name: some[name] for name in names}, arguments.times, tls=some is TLS_WORKS)
+
+
+def count(works: dict[str, Work], times: int, tls: bool) -> None:
+    """Print what these works cost."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Counted(Path(folder))
+        server = Counted(Path(folder), tls)
         try:
             server.wait_until_it_answers()
-            for name in arguments.work or WORKS:
-                print(f"{name:14} {server.count(WORKS[name], arguments.times):12,.0f} instructions", flush=True)
+            for name, work in works.items():
+                some = max(1, times // LARGE) if name.startswith("upload") else times
+                print(f"{name:16} {server.count(work, some):12,.0f} instructions", flush=True)
         finally:
             server.end()
 

@@ -9,12 +9,12 @@ from functools import partial
 
 import pytest
 import trio
-import trustme
 
 from trio_upgrade import Server
 
 from .support import client
 from .support.client import Client, Connect
+from .support.tls_client import make_contexts
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,12 +27,7 @@ def ctrl_c_is_heard() -> None:
 @pytest.fixture(scope="session")
 def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The server's and the client's."""
-    authority = trustme.CA()
-    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("test.example").configure_cert(server_context)
-    client_context = ssl.create_default_context()
-    authority.configure_trust(client_context)
-    return server_context, client_context
+    return make_contexts()
 
 
 @asynccontextmanager

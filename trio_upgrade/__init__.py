@@ -13,6 +13,7 @@ from ._response import Response
 from ._server import Server
 from ._settings import RequestHandler, ShouldUpgrade, UpgradeHandler
 from ._statistics import Statistics
+from ._tls_info import TLSInfo
 from ._transport_info import TransportInfo
 from ._upgraded_stream import UpgradedStream
 from ._version import __version__
@@ -30,6 +31,7 @@ __all__ = [
     "Server",
     "ShouldUpgrade",
     "Statistics",
+    "TLSInfo",
     "TransportInfo",
     "UpgradeHandler",
     "UpgradedStream",

@@ -10,6 +10,7 @@ from ._headers import FieldsArgument, Headers, encode_fields, headers_of, join_f
 from ._request_body import Body, IncomingBody
 from ._request_head import Head
 from ._serving_state import ServingState
+from ._tls_info import TLSInfo, tls_info
 from ._transport import Transport
 from ._transport_info import TransportInfo
 from ._trusted_proxies import TrustedProxies, address_of
@@ -128,7 +129,16 @@ class Request:
     @property
     def transport(self) -> TransportInfo:
         """The connection below HTTP, a `TransportInfo`: its socket, socket options and TLS state."""
-        return TransportInfo(self._transport.stream)
+        return TransportInfo(self._transport.stream, self._transport.tls_state)
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """What the connection has agreed on in its TLS handshake, a `TLSInfo`; None without TLS.
+
+        It is the connection to this server that counts, not that of the client to a proxy.
+        """
+        state = self._transport.tls_state
+        return None if state is None else tls_info(state)
 
     async def accept(self, protocol: str | None = None, headers: FieldsArgument = ()) -> None:
         """Hand the connection over: send the 101 (Switching Protocols), or on CONNECT a bare 200.

@@ -1,8 +1,7 @@
-"""The body of a request: where it ends, what bounds it, and what follows it.
+"""The body of a request: what bounds it, who reads it, and what follows it.
 
-h11 decodes the body one piece at a time: one chunk's line, some data, or the trailer section. So each
-piece can be held to its limit and to the grammar where h11 is forgiving, and h11 never sees a byte
-from after the message. What follows the body is simply what is still in the buffer.
+Its bytes come out of the buffer first, then from the transport, and go through the decoder of its framing.
+What follows the body is simply what is still in the buffer.
 
 This module knows nothing of handlers, responses or what an upgrade is for.
 """
@@ -15,7 +14,6 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 
-import h11
 import trio
 from trio.lowlevel import checkpoint
 
@@ -23,15 +21,12 @@ from ._exceptions import BodyTooLarge, ConnectionBroken, Malformed, ProtocolErro
 from ._expect_continue import owes_continue, send_continue
 from ._http11 import Http11
 from ._limits import Limits
-from ._request_chunks import Chunks
-from ._request_head import Head, check_trailers, parse
+from ._request_framing import Framing, framing_of
+from ._request_head import Head
 from ._sending_state import Reply
 from ._transport import RECEIVE_SIZE, Transport
 
 __all__ = ["Body", "IncomingBody"]
-
-DISCARDED = "the body was discarded when the upgraded stream was first read"
-NO_LONGER = "this body was already closed"
 
 
 class Stage(Enum):
@@ -45,6 +40,17 @@ class Stage(Enum):
 ARRIVING, ENDED, BROKEN = Stage
 
 
+class Access(Enum):
+    """Whether the handler may read the body; if not, what it is told."""
+
+    OPEN = "the handler may read it"
+    DISCARDED = "the body was discarded when the upgraded stream was first read"
+    CLOSED = "this body was already closed"
+
+
+OPEN, DISCARDED, CLOSED = Access
+
+
 class IncomingBody:
     """The receiving side of one exchange: the request's body, then what follows it.
 
@@ -56,26 +62,23 @@ class IncomingBody:
       reply: sends the 100 (Continue) before the first read.
 
     Attributes:
-      length_left: how many bytes of a body with a Content-Length are unread; 0 for a chunked one.
       being_read: a task is inside of a read.
     """
 
     _error: Callable[[], ProtocolError]  # makes the error that every read raises
 
     __slots__ = (
-        "_chunks",
-        "_closed_because",
+        "_access",
         "_error",
+        "_framing",
         "_http",
         "_limits",
-        "_parser",
         "_patience",
         "_reply",
         "_size",
         "_stage",
         "_transport",
         "being_read",
-        "length_left",
     )
 
     def __init__(self, http: Http11, transport: Transport, head: Head, limits: Limits, reply: Reply) -> None:
@@ -83,17 +86,16 @@ class IncomingBody:
         self._transport = transport
         self._limits = limits
         self._reply = reply
-        self._closed_because: str | None = None  # why the handler cannot read it any more
+        self._access = OPEN
         self.being_read = False
-        self.length_left = head.length
         if head.length or head.chunked:
             self._stage = ARRIVING
-            self._parser = head.parser
-            self._chunks = Chunks(limits.max_header_size) if head.chunked else None
+            self._framing: Framing | None = framing_of(head, limits.max_header_size, limits.max_headers)
             self._size = 0  # bytes that were read, with the overhead of chunks
             self._patience = math.inf if limits.request_timeout is None else limits.request_timeout
         else:
             self._stage = ENDED
+            self._framing = None
 
     @property
     def has_ended(self) -> bool:
@@ -115,6 +117,11 @@ class IncomingBody:
         """All of it was read, nothing else is in the buffer, and no task reads: the transport comes next."""
         return self._stage is ENDED and not self._http.buffer and not self.being_read
 
+    @property
+    def length_left(self) -> int:
+        """How many bytes of a body with a Content-Length are unread; 0 for a chunked one."""
+        return 0 if self._framing is None else self._framing.length_left
+
     def check_length(self) -> None:
         """Refuse a body whose Content-Length is over `Limits.max_body_size`.
 
@@ -131,20 +138,19 @@ class IncomingBody:
 
     def close(self) -> None:
         """Make every later read by the handler raise."""
-        if self._closed_because is None:
-            self._closed_because = NO_LONGER
+        if self._access is OPEN:
+            self._access = CLOSED
 
     # ---- reading
 
     async def receive(self, max_bytes: int) -> bytes:
         """Read at most `max_bytes` of it for the handler; see `Body.receive_some`."""
-        if self._closed_because is NO_LONGER:
-            raise trio.ClosedResourceError(NO_LONGER)
+        if self._access is CLOSED:
+            raise trio.ClosedResourceError(CLOSED.value)
         self._begin_reading()
         try:
-            if self._closed_because is not None:
-                raise trio.ClosedResourceError(self._closed_because)
-            await checkpoint()
+            if self._access is not OPEN:
+                raise trio.ClosedResourceError(self._access.value)
             return await self._receive(max_bytes)
         finally:
             self.being_read = False
@@ -182,54 +188,81 @@ class IncomingBody:
         self.being_read = True
 
     async def _discard(self, limit: float) -> bool:
-        if self._closed_because is None:
-            self._closed_because = DISCARDED
+        if self._access is OPEN:
+            self._access = DISCARDED
         if self._stage is ENDED:
             return True
         most = self._size + limit
         while self._size <= most:
-            await checkpoint()
             if not await self._receive(RECEIVE_SIZE):
                 return True
         return False
 
     async def _receive(self, max_bytes: int) -> bytes:
-        """The next piece, b"" at the end; nothing is awaited once the piece is out of the buffer."""
+        """The next piece, b"" at the end; nothing is awaited once bytes were taken."""
+        if self._http.buffer or self._stage is not ARRIVING:
+            await checkpoint()
         if self._stage is ARRIVING and owes_continue(self._reply):
             await send_continue(self._reply)
+        arrived: bytes | bytearray = b""
         while self._stage is ARRIVING:
-            try:
-                data = self._take(max_bytes)
-            except Malformed as exc:
-                self._break(partial(ProtocolError, str(exc), self._transport, status=exc.status))
-            else:
-                if data:
-                    return data
-                if data is None:
-                    await self._fill()
+            if piece := self._take(arrived, max_bytes):
+                return piece
+            if self._stage is ARRIVING:
+                arrived = await self._wait_for_more()
         if self._stage is BROKEN:
             raise self._error()
         return b""
 
-    # ---- waiting for more
+    async def _wait_for_more(self) -> bytes | bytearray:
+        """Wait for more bytes, for what is left of `Limits.request_timeout`.
 
-    async def _fill(self) -> None:
-        """Wait for more bytes, for what is left of `Limits.request_timeout`."""
+        Of a body with a length, they are at most its rest. What follows stays in the kernel, from where the
+        next head, or the upgraded stream, has it without another copy.
+        """
         begin = trio.current_time()
-        data = None
+        size = min(self.length_left or RECEIVE_SIZE, RECEIVE_SIZE)
         try:
-            with trio.CancelScope(deadline=begin + self._patience):
-                data = await self._transport.receive_some(RECEIVE_SIZE)
+            data = await self._transport.receive_before(begin + self._patience, size)
         except ConnectionBroken as exc:
-            return self._break_off(f"the peer vanished in the middle of the request's body: {exc}")
+            self._break_off(f"the peer vanished in the middle of the request's body: {exc}")
+            return b""
         finally:
             self._patience -= trio.current_time() - begin
-        if data:
-            self._http.buffer += data
-        elif data is not None:
-            self._break_off("the peer closed in the middle of the request's body")
-        else:
+        if data is None:
             self._break_off(f"the request's body did not arrive within {self._limits.request_timeout} seconds", 408)
+        elif not data:
+            self._break_off("the peer closed in the middle of the request's body")
+        return data or b""
+
+    def _take(self, arrived: bytes | bytearray, max_bytes: int) -> bytes:
+        """The next piece of what is in the buffer and has just arrived; b"" if more must arrive, or nothing will."""
+        buffer = self._http.buffer
+        if buffer:
+            buffer += arrived
+            piece, used = self._decode(buffer, max_bytes)
+            del buffer[:used]
+        else:  # most of a large body: it need not go through the buffer
+            piece, used = self._decode(arrived, max_bytes)
+            if used < len(arrived):
+                buffer += memoryview(arrived)[used:]
+        return piece
+
+    def _decode(self, data: bytes | bytearray, max_bytes: int) -> tuple[bytes, int]:
+        assert self._framing is not None
+        try:
+            piece, used = self._framing.decode(data, max_bytes)
+        except Malformed as exc:
+            self._break(partial(ProtocolError, str(exc), self._transport, status=exc.status))
+            return b"", 0
+        self._size += used
+        limit = self._limits.max_body_size
+        if limit is not None and self._size > limit:
+            self._break(partial(self.too_large, limit))
+            return b"", used
+        if self._framing.has_ended:
+            self._stage = ENDED
+        return piece, used
 
     def _break_off(self, message: str, status: int = 400) -> None:
         self._break(partial(ProtocolError, message, self._transport, status=status))
@@ -238,51 +271,6 @@ class IncomingBody:
         """Remember why nothing more can be read. A new error for each read keeps no traceback alive."""
         self._stage = BROKEN
         self._error = error
-
-    # ---- the pieces
-
-    def _take(self, max_bytes: int) -> bytes | None:
-        """The next piece that the buffer holds: None if more must arrive first, b"" if there is no more."""
-        while True:
-            size = self._next_size(max_bytes)
-            if not size:
-                return None
-            limit = self._limits.max_body_size
-            self._size += size
-            if limit is not None and self._size > limit:
-                self._break(partial(self.too_large, limit))
-                return b""
-            assert self._parser is not None
-            self._parser.receive_data(self._http.take(size))
-            data = self._parse(self._parser)
-            if data or self._stage is ENDED:
-                return data
-
-    def _next_size(self, max_bytes: int) -> int:
-        """How many bytes at the front of the buffer h11 gets next; 0 if too few are there."""
-        buffer = self._http.buffer
-        if self._chunks is None:
-            size = min(self.length_left, len(buffer), max_bytes)
-            self.length_left -= size
-            return size
-        size = self._chunks.next_piece(buffer, max_bytes)
-        if self._chunks.trailers and size:
-            check_trailers(bytes(buffer[:size]), self._limits.max_headers)
-        return size
-
-    def _parse(self, parser: h11.Connection) -> bytes:
-        """What h11 makes of one piece: at most one event with data."""
-        data = b""
-        while True:
-            event = parse(parser)
-            if isinstance(event, h11.Data):
-                data = bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                self._stage = ENDED
-                self._parser = None
-                return data
-            elif event is h11.NEED_DATA:
-                return data
 
 
 class Body(trio.abc.ReceiveStream):
@@ -339,11 +327,13 @@ class Body(trio.abc.ReceiveStream):
             raise self._incoming.too_large(limit)
         parts = []
         size = 0
-        while part := await self.receive_some():
+        while part := await self._incoming.receive(RECEIVE_SIZE):
             parts.append(part)
             size += len(part)
             if size > limit:
                 raise self._incoming.too_large(limit)
+            if self._incoming.has_ended:
+                break
         return b"".join(parts)
 
     async def aclose(self) -> None:

@@ -1,8 +1,8 @@
 """The head of a request, and the trailer section of a chunked body: which bytes are valid there.
 
-Nearly every request has no body. Its head takes one pass of a strict regular expression, which takes
-nothing that h11 would refuse, or read in another way. h11 reads all other heads, and finds the error
-in a malformed one. Some heads that h11 accepts are refused here.
+Nearly every head takes one pass of a strict regular expression, which takes nothing that h11 would
+refuse, or read in another way. h11 reads all other heads, and finds the error in a malformed one. Some
+heads that h11 accepts are refused here.
 
 This module sees whole sections only, and knows nothing of connections.
 """
@@ -17,16 +17,18 @@ import h11
 
 from ._exceptions import Malformed
 from ._headers import TOKEN, Headers, headers_of, join_fields
-from ._request_chunks import LONGEST
 
-__all__ = ["Head", "check_trailers", "parse", "read_any", "read_head", "read_plain"]
+__all__ = ["LONGEST", "Head", "check_trailers", "read_any", "read_head", "read_plain"]
+
+LONGEST = 2**63 - 1  # a longer chunk or body is one that another recipient may take for a short one
 
 # RFC 9112 sections 2.1, 3 and 5: a request of HTTP/1, for a path, and its fields, on lines of their own
-PLAIN = re.compile(
-    rf"({TOKEN}) (/[\x21\x22\x24-\x7e]*+) HTTP/(1\.[01])(\r\n(?:{TOKEN}:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n".encode(
-        "latin-1"
-    )
-)
+FIELD_LINES = rf"(?:{TOKEN}:[\t\x20-\x7e\x80-\xff]*+\r\n)*+"
+PLAIN = re.compile(rf"({TOKEN}) (/[\x21\x22\x24-\x7e]*+) HTTP/(1\.[01])(\r\n{FIELD_LINES})\r\n".encode("latin-1"))
+PLAIN_TRAILERS = re.compile(rf"{FIELD_LINES}\r\n".encode("latin-1"))
+# The fields that frame the body, or let the client wait for a 100 (Continue), and the values that are simple
+FRAMING_FIELD = re.compile(rb"\r\n(content-length|transfer-encoding|expect):[\t ]*([^\r]*)", re.IGNORECASE)
+PLAIN_LENGTH = re.compile(rb"[0-9]{1,18}")  # which is below LONGEST
 
 # RFC 3986 section 3.2.2, but no comma: that is what two Host fields look like once they are joined
 HOSTNAME = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)"
@@ -54,7 +56,6 @@ class Head(NamedTuple):
       length: of the body, in bytes; 0 if it is chunked, or there is none.
       chunked: the body is chunked.
       expects_continue: the client waits for a 100 (Continue) before it sends the body.
-      parser: h11's, which has read the head and goes on with the body; None if there is no body.
     """
 
     method: bytes
@@ -64,7 +65,6 @@ class Head(NamedTuple):
     length: int = 0
     chunked: bool = False
     expects_continue: bool = False
-    parser: h11.Connection | None = None
 
 
 def read_head(data: bytes, max_fields: int) -> Head:
@@ -77,7 +77,7 @@ def read_head(data: bytes, max_fields: int) -> Head:
 
 
 def read_plain(data: bytes, max_fields: int) -> Head | None:
-    """Read a head that asks for a path and has no body; None if it is another kind, or malformed."""
+    """Read a head that asks for a path, and frames its body in a simple way; None for another, or malformed, one."""
     match = PLAIN.fullmatch(data)
     if match is None:
         return None
@@ -89,11 +89,26 @@ def read_plain(data: bytes, max_fields: int) -> Head | None:
     if hosts and not _is_authority(hosts[0]):
         return None
     lowered = section.lower()
-    if b"\r\ncontent-length:" in lowered or b"\r\ntransfer-encoding:" in lowered or b"\r\nexpect:" in lowered:
-        return None
     if method == b"CONNECT" or section.count(b"\n") - 1 > max_fields:
         return None
+    if b"\r\ncontent-length:" in lowered or b"\r\ntransfer-encoding:" in lowered or b"\r\nexpect:" in lowered:
+        framing = _plain_framing(section, version)
+        return framing and Head(method, target, version, headers, *framing)
     return Head(method, target, version, headers)
+
+
+def _plain_framing(section: bytes, version: bytes) -> tuple[int, bool, bool] | None:
+    """The length of the body, whether it is chunked, and whether the client waits; None if that is not simple."""
+    found = FRAMING_FIELD.findall(section)
+    fields = {name.lower(): value.rstrip(b" \t") for name, value in found}
+    if len(fields) < len(found) or version == b"1.0":
+        return None
+    length, coding, expectation = map(fields.get, (b"content-length", b"transfer-encoding", b"expect"))
+    if expectation not in (None, b"100-continue") or coding not in (None, b"chunked"):
+        return None
+    if length is not None and (coding is not None or not PLAIN_LENGTH.fullmatch(length)):
+        return None
+    return int(length or 0), coding is not None, expectation is not None
 
 
 def read_any(data: bytes, max_fields: int) -> Head:
@@ -102,11 +117,13 @@ def read_any(data: bytes, max_fields: int) -> Head:
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(data))
     parser.receive_data(data)
     try:
-        request = parse(parser)
-    except Malformed as exc:
-        if exc.status == 501 and not _ends_chunked(data):
-            exc.status = 400
-        raise
+        request = parser.next_event()
+    except h11.RemoteProtocolError as exc:
+        status = exc.error_status_hint
+        if status == 501 and not _ends_chunked(data):
+            status = 400
+        # After a colon, h11 quotes the malformed bytes. They must not get into logs.
+        raise Malformed(str(exc).partition(":")[0], status) from None
     assert isinstance(request, h11.Request)
     if request.http_version not in (b"1.0", b"1.1"):
         raise Malformed("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
@@ -116,9 +133,7 @@ def read_any(data: bytes, max_fields: int) -> Head:
         raise Malformed("the Host field is malformed")
     length, chunked = _framing(request, data)
     expects_continue = parser.they_are_waiting_for_100_continue
-    return Head(
-        request.method, request.target, request.http_version, headers, length, chunked, expects_continue, parser
-    )
+    return Head(request.method, request.target, request.http_version, headers, length, chunked, expects_continue)
 
 
 def _is_authority(value: str) -> bool:
@@ -178,10 +193,11 @@ def check_trailers(section: bytes, max_fields: int) -> None:
     Raises:
       Malformed: it is malformed, has over `max_fields` fields, or one that belongs in the head.
     """
-    section = b"\r\n" + section
-    _check_section(section, "the trailer section", max_fields)
-    if NO_TRAILER.search(section):
+    _check_section(b"\r\n" + section, "the trailer section", max_fields)
+    if NO_TRAILER.search(b"\r\n" + section):
         raise Malformed("the trailer section has a field that belongs in the head")
+    if not PLAIN_TRAILERS.fullmatch(section):
+        raise Malformed("illegal header line")
 
 
 def _check_section(section: bytes, what: str, max_fields: int) -> None:
@@ -195,16 +211,3 @@ def _check_section(section: bytes, what: str, max_fields: int) -> None:
         raise Malformed(f"{what} has a folded line")  # RFC 9112 section 5.2
     if lines - 2 > max_fields:
         raise Malformed(f"{what} has more than {max_fields} fields", 431)
-
-
-def parse(parser: h11.Connection) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-    """The next event of a parser.
-
-    Raises:
-      Malformed: what it has been given is malformed.
-    """
-    try:
-        return parser.next_event()
-    except h11.RemoteProtocolError as exc:
-        # After a colon, h11 quotes the malformed bytes. They must not get into logs.
-        raise Malformed(str(exc).partition(":")[0], exc.error_status_hint) from None

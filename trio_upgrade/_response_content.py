@@ -10,7 +10,16 @@ import stat
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from typing import TypeAlias
 
-__all__ = ["Content", "FileContent", "Framing", "Streamed", "check_content", "close_content", "open_content", "type_of"]
+__all__ = [
+    "Content",
+    "FileContent",
+    "StreamEncoder",
+    "Streamed",
+    "check_content",
+    "close_content",
+    "open_content",
+    "type_of",
+]
 
 AsyncBytes: TypeAlias = AsyncIterable[bytes]
 Streamed: TypeAlias = AsyncBytes | contextlib.AbstractAsyncContextManager[AsyncBytes]
@@ -35,8 +44,8 @@ def check_content(content: object) -> bytes | Streamed:
     return content  # type: ignore[return-value]
 
 
-class Framing:
-    """How the end of streamed content is told (RFC 9112 section 6.3): by its length, by chunks, or by a close.
+class StreamEncoder:
+    """Encodes streamed content. Its end is told by its length, by chunks, or by a close (RFC 9112 section 6.3).
 
     Args:
       length: the Content-Length that the handler gave; None if it gave none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._response import Response, parts_of
-from ._response_content import FileContent, Framing, Streamed, close_content, open_content
+from ._response_content import FileContent, Streamed, StreamEncoder, close_content, open_content
 from ._response_head import ResponseHead, encode_head, has_content
 from ._sending_state import Reply
 
@@ -31,7 +31,7 @@ async def send_response(reply: Reply, response: Response, method: str, http_vers
         await send_file(reply, head, content, wanted, close)
     else:
         try:
-            await send_stream(reply, head, content, wanted, close, Framing(head.length, http_version))
+            await send_stream(reply, head, content, wanted, close, StreamEncoder(head.length, http_version))
         finally:
             await close_content(content)
     reply.complete()
@@ -52,21 +52,21 @@ async def send_file(reply: Reply, head: ResponseHead, content: FileContent, want
 
 
 async def send_stream(
-    reply: Reply, head: ResponseHead, content: Streamed, wanted: bool, close: bool, framing: Framing
+    reply: Reply, head: ResponseHead, content: Streamed, wanted: bool, close: bool, encoder: StreamEncoder
 ) -> None:
     """Send streamed content as it is made, never ahead of what the peer takes. The head goes with the first item."""
-    encoded = encode_head(head, framing.length, framing.chunked, close)
+    encoded = encode_head(head, encoder.length, encoder.chunked, close)
     if not wanted:
         return await reply.begin(encoded)
     async with open_content(content) as items:
         async for item in items:
-            data = framing.encode(item)
+            data = encoder.encode(item)
             if encoded:
                 await reply.begin(encoded, data)
                 encoded = b""
             elif data:
                 await reply.send(data)
-    end = framing.end()
+    end = encoder.end()
     if encoded:
         await reply.begin(encoded, end)
     elif end:

@@ -13,26 +13,19 @@ from typing import Any
 import trio
 
 from ._capacity import Capacity
-from ._error_responses import NOT_FOUND
 from ._limits import Limits
 from ._listeners import open_tcp_listeners, open_unix_listener
-from ._request import Request
-from ._response import Response
 from ._serving import Serving
 from ._serving_state import ServingState
-from ._settings import RequestHandler, Settings, ShouldUpgrade, UpgradeHandler
+from ._settings import RequestHandler, Settings, ShouldUpgrade, UpgradeHandler, not_found
 from ._shutdown import Shutdown
 from ._statistics import Counters, Statistics
 from ._stream_transport import as_transport
+from ._tls_engine import check_context
 from ._transport import close_at_once
 from ._trusted_proxies import TrustedProxies
 
 __all__ = ["Server"]
-
-
-async def not_found(request: Request) -> Response:
-    """The default for `on_request`."""
-    return NOT_FOUND
 
 
 class Server:
@@ -79,22 +72,12 @@ class Server:
         limits: Limits | None = None,
         trusted_proxies: Iterable[str] = (),
     ) -> None:
-        for name, handler in [
-            ("on_request", on_request),
-            ("on_upgrade", on_upgrade),
-            ("should_upgrade", should_upgrade),
-            ("on_connect", on_connect),
-        ]:
-            if handler is not None and not callable(handler):
-                raise TypeError(f"{name} must be a function, not {handler!r}")
-        if limits is not None and not isinstance(limits, Limits):
-            raise TypeError(f"limits must be a trio_upgrade.Limits, not {limits!r}")
         self._settings = Settings(
-            on_request=on_request or not_found,
+            on_request=not_found if on_request is None else on_request,
             on_upgrade=on_upgrade,
             should_upgrade=should_upgrade,
             on_connect=on_connect,
-            limits=limits or Limits(),
+            limits=Limits() if limits is None else limits,
             proxies=TrustedProxies(trusted_proxies),
         )
         self._capacity = Capacity(self.limits.max_connections)
@@ -173,9 +156,11 @@ class Server:
         Raises:
           OSError, RuntimeError, ValueError: see `serve_tcp`.
           TypeError: `ssl_context` is not an `ssl.SSLContext`.
+          ssl.SSLError: it is one for clients.
         """
         if not isinstance(ssl_context, ssl.SSLContext):
             raise TypeError(f"ssl_context must be an ssl.SSLContext, not {ssl_context!r}")
+        check_context(ssl_context)
         with self._register() as serving:
             listeners = await open_tcp_listeners(port, host, backlog)
             await serving.run(listeners, task_status, ssl_context)
@@ -224,8 +209,11 @@ class Server:
 
         Raises:
           RuntimeError: the server is shutting down.
+          ssl.SSLError: `ssl_context` is one for clients.
         """
         try:
+            if ssl_context is not None:
+                check_context(ssl_context)
             with self._register() as serving:
                 await serving.run(listeners, task_status, ssl_context)
         finally:
@@ -246,16 +234,9 @@ class Server:
         if not isinstance(stream, trio.abc.Stream):
             raise TypeError(f"a stream is a trio.abc.Stream, not {stream!r}")
         transport = as_transport(stream)
-        failure = None
-
-        async def run(serving: Serving) -> None:
-            nonlocal failure
-            failure = await serving.run_connection(transport)
-
         try:
             with self._register() as serving:
-                async with serving.open() as nursery:
-                    nursery.start_soon(run, serving)
+                failure = await serving.run_alone(transport)
         finally:
             await transport.abort()
         if failure is not None:

@@ -20,7 +20,9 @@ from ._exceptions import log_bug
 from ._listeners import accept_from
 from ._serving_state import ServingState
 from ._settings import Settings
+from ._socket_transport import SocketTransport
 from ._stream_transport import as_transport
+from ._tls_transport import TlsTransport
 from ._transport import Transport
 
 __all__ = ["Serving"]
@@ -95,8 +97,7 @@ class Serving:
 
     async def _run_isolated(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Run a connection; an error of ours ends that connection alone."""
-        # Not by `run_connection`: its frame would take 0.3 KB for as long as the connection is open.
-        connection = self._begin(transport_of(stream, ssl_context))
+        connection = self._begin(self._transport_of(stream, ssl_context))
         try:
             await connection.run()
         except Exception:
@@ -105,13 +106,30 @@ class Serving:
             self._forget(connection)
             self._capacity.give_back()
 
-    async def run_connection(self, transport: Transport) -> BaseException | None:
-        """Run a connection to its end; returns what a handler raised."""
-        connection = self._begin(transport)
-        try:
-            return await connection.run()
-        finally:
-            self._forget(connection)
+    async def run_alone(self, transport: Transport) -> BaseException | None:
+        """Run one connection that was not accepted here, to its end; returns what a handler raised."""
+        failure = None
+
+        async def run() -> None:
+            nonlocal failure
+            connection = self._begin(transport)
+            try:
+                failure = await connection.run()
+            finally:
+                self._forget(connection)
+
+        async with self.open() as nursery:
+            nursery.start_soon(run)
+        return failure
+
+    def _transport_of(self, stream: trio.abc.Stream, ssl_context: ssl.SSLContext | None) -> Transport:
+        """The transport of an accepted connection, over TLS if there is a context."""
+        if ssl_context is None:
+            return as_transport(stream)
+        if isinstance(stream, SocketTransport):
+            assert self._outer is not None
+            return TlsTransport(stream, ssl_context, self._outer)
+        return as_transport(trio.SSLStream(stream, ssl_context, server_side=True))
 
     def _begin(self, transport: Transport) -> Connection:
         connection = Connection(transport, self._settings(), self.state)
@@ -126,7 +144,7 @@ class Serving:
     async def _turn_away(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Say that there are too many connections. If many are told already, just close."""
         self.state.counters.refused += 1
-        transport = transport_of(stream, ssl_context)
+        transport = self._transport_of(stream, ssl_context)
         if not self._capacity.begin_turning_away():
             return await transport.abort()
         try:
@@ -145,10 +163,3 @@ class Serving:
         self._deadline = min(self._deadline, deadline)
         if self._outer is not None:
             self._outer.cancel_scope.deadline = self._deadline
-
-
-def transport_of(stream: trio.abc.Stream, ssl_context: ssl.SSLContext | None) -> Transport:
-    """The transport of an accepted connection, over TLS if there is a context."""
-    if ssl_context is not None:
-        stream = trio.SSLStream(stream, ssl_context, server_side=True)
-    return as_transport(stream)

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ._error_responses import NOT_FOUND
 from ._limits import Limits
 from ._request import Request
 from ._response import Response
 from ._trusted_proxies import TrustedProxies
 from ._upgraded_stream import UpgradedStream
 
-__all__ = ["RequestHandler", "Settings", "ShouldUpgrade", "UpgradeHandler"]
+__all__ = ["RequestHandler", "Settings", "ShouldUpgrade", "UpgradeHandler", "not_found"]
 
 RequestHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
 UpgradeHandler: TypeAlias = Callable[[Request, UpgradedStream], Awaitable[Response | None]]
@@ -21,7 +22,11 @@ ShouldUpgrade: TypeAlias = Callable[[Request], bool | Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a server is told to do with requests."""
+    """What a server is told to do with requests.
+
+    Raises:
+      TypeError: a handler cannot be called, or the limits are not `Limits`.
+    """
 
     on_request: RequestHandler
     on_upgrade: UpgradeHandler | None
@@ -29,3 +34,16 @@ class Settings:
     on_connect: UpgradeHandler | None
     limits: Limits
     proxies: TrustedProxies
+
+    def __post_init__(self) -> None:
+        for name in ("on_request", "on_upgrade", "should_upgrade", "on_connect"):
+            handler = getattr(self, name)
+            if handler is not None and not callable(handler):
+                raise TypeError(f"{name} must be a function, not {handler!r}")
+        if not isinstance(self.limits, Limits):
+            raise TypeError(f"limits must be a trio_upgrade.Limits, not {self.limits!r}")
+
+
+async def not_found(request: Request) -> Response:
+    """The default for `on_request`."""
+    return NOT_FOUND

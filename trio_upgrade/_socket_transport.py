@@ -85,7 +85,7 @@ class SocketTransport(Transport):
       socket: the socket.
     """
 
-    __slots__ = ("_ours", "_receiving", "_sending", "_theirs", "_wake", "socket")
+    __slots__ = ("_ours", "_receive_deadline", "_receiving", "_sending", "_theirs", "_wake", "socket")
 
     def __init__(self, sock: stdlib_socket.socket, peername: Any = None) -> None:
         super().__init__(peername)
@@ -93,6 +93,7 @@ class SocketTransport(Transport):
         self.socket = sock
         self._ours = OPEN
         self._theirs = Theirs.OPEN
+        self._receive_deadline: float | None = None  # of the receive that a task is inside of
         self._receiving = False  # a task is inside of a receive
         self._sending = False  # a task is inside of a send
         self._wake: Wake | None = None
@@ -106,9 +107,8 @@ class SocketTransport(Transport):
         return self
 
     @property
-    def is_tls(self) -> bool:
+    def tls_state(self) -> None:
         """A bare socket has no TLS."""
-        return False
 
     async def start(self, timeout: float | None) -> None:
         """There is no handshake on a bare socket."""
@@ -139,7 +139,11 @@ class SocketTransport(Transport):
                     await checkpoint()
                     raise trio.WouldBlock("the wait for bytes was interrupted")
                 try:
-                    await wait_readable(self.socket)
+                    if self._receive_deadline is None:
+                        await wait_readable(self.socket)
+                    else:
+                        with trio.fail_at(self._receive_deadline):
+                            await wait_readable(self.socket)
                 except trio.ClosedResourceError:
                     self._check_still_open()
                 try:
@@ -156,6 +160,16 @@ class SocketTransport(Transport):
             self._receiving = False
 
     receive_interruptibly = receive_some
+
+    async def receive_before(self, deadline: float, max_bytes: int) -> bytes | None:
+        """See `Transport.receive_before`. The cancel scope costs more than a call: it is only for a wait."""
+        self._receive_deadline = deadline
+        try:
+            return await self.receive_some(max_bytes)
+        except trio.TooSlowError:
+            return None
+        finally:
+            self._receive_deadline = None
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`. A call that has not begun to wait is interrupted when it does."""

@@ -1,4 +1,4 @@
-"""Any trio stream as a transport: TLS, a stream in memory, or one that a user made.
+"""Any trio stream as a transport: a stream in memory, trio's own TLS, or one that a user made.
 
 It knows nothing of HTTP.
 """
@@ -10,9 +10,10 @@ from typing import Any
 
 import trio
 
+from ._close_notify import send_close_notify
 from ._exceptions import ConnectionBroken
-from ._socket_transport import SocketTransport, set_options
-from ._tls import send_close_notify
+from ._socket_transport import set_options
+from ._tls_info import TlsState
 from ._transport import Buffer, Transport, close_at_once, deadline_in, patience, quiet
 
 __all__ = ["StreamTransport", "as_transport"]
@@ -41,20 +42,9 @@ class StreamTransport(Transport):
         return self._stream
 
     @property
-    def is_tls(self) -> bool:
-        """The stream is TLS."""
-        return isinstance(self._stream, trio.SSLStream)
-
-    @property
-    def _below(self) -> trio.abc.Stream | None:
-        """The stream below TLS."""
-        return self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else None
-
-    @property
-    def _socket(self) -> SocketTransport | None:
-        """Our own socket below TLS. Interrupting it loses no byte."""
-        below = self._below
-        return below if isinstance(below, SocketTransport) else None
+    def tls_state(self) -> TlsState | None:
+        """The stream itself, if it is trio's TLS."""
+        return self._stream if isinstance(self._stream, trio.SSLStream) else None
 
     async def start(self, timeout: float | None) -> None:
         """See `Transport.start`."""
@@ -79,24 +69,18 @@ class StreamTransport(Transport):
 
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
         """See `Transport.receive_interruptibly`."""
-        if self._socket is not None:
-            return await self.receive_some(max_bytes)
         with trio.CancelScope() as self._waiting:
             return await self.receive_some(max_bytes)
         raise trio.WouldBlock("the wait for bytes was interrupted")
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`."""
-        if self._socket is not None:
-            self._socket.interrupt()
-        elif self._waiting is not None:
+        if self._waiting is not None:
             self._waiting.cancel()
 
     def clear_interrupt(self) -> None:
         """See `Transport.clear_interrupt`."""
         self._waiting = None
-        if self._socket is not None:
-            self._socket.clear_interrupt()
 
     async def send_all(self, data: Buffer) -> None:
         """Calls `send_all` of the stream: with a `send_timeout`, for 16 KiB at a time."""
@@ -129,7 +113,7 @@ class StreamTransport(Transport):
         """Calls `send_eof` of the stream.
 
         Raises:
-          NotImplementedError: the stream cannot end one direction alone, as over TLS.
+          NotImplementedError: the stream cannot end one direction alone, as a `trio.SSLStream`.
         """
         if not isinstance(self._stream, trio.abc.HalfCloseableStream):
             raise NotImplementedError(f"a {type(self._stream).__name__} cannot end one direction and keep the other")
@@ -148,7 +132,8 @@ class StreamTransport(Transport):
         try:
             with trio.move_on_after(seconds), quiet():
                 if isinstance(stream, trio.SSLStream):
-                    await self._linger_below_tls(stream, seconds)
+                    await send_close_notify(stream)
+                    await as_transport(stream.transport_stream).linger(seconds)
                 elif isinstance(stream, trio.abc.HalfCloseableStream):
                     await stream.send_eof()
                     while await stream.receive_some():
@@ -158,15 +143,9 @@ class StreamTransport(Transport):
         finally:
             await self.abort()
 
-    async def _linger_below_tls(self, stream: trio.SSLStream[trio.abc.Stream], seconds: float) -> None:
-        if self._socket is not None:
-            await self._socket.evict()
-        await send_close_notify(stream)
-        await as_transport(stream.transport_stream).linger(seconds)
-
     async def abort(self) -> None:
         """See `Transport.abort`."""
-        below = self._below
+        below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else None
         await close_at_once(self._stream)
         if below is not None:  # a TLS layer that has unwrapped itself no longer closes it
             await close_at_once(below)

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import trio
 
 from ._exceptions import ConnectionBroken
+from ._tls_info import TlsState
 
 __all__ = ["RECEIVE_SIZE", "Buffer", "Transport", "close_at_once", "deadline_in", "patience", "quiet"]
 
@@ -49,12 +50,17 @@ class Transport(trio.abc.HalfCloseableStream):
     @property
     @abstractmethod
     def stream(self) -> trio.abc.Stream:
-        """The stream that was accepted or handed over: what has socket options and a TLS state."""
+        """The stream that was accepted or handed over: what has socket options."""
+
+    @property
+    def is_tls(self) -> bool:
+        """The bytes are encrypted with TLS."""
+        return self.tls_state is not None
 
     @property
     @abstractmethod
-    def is_tls(self) -> bool:
-        """The bytes are encrypted with TLS."""
+    def tls_state(self) -> TlsState | None:
+        """What tells the state of TLS, once its handshake is done; None without TLS."""
 
     @abstractmethod
     async def start(self, timeout: float | None) -> None:
@@ -63,6 +69,12 @@ class Transport(trio.abc.HalfCloseableStream):
         Raises:
           ConnectionBroken: it failed, or took longer than `timeout` seconds.
         """
+
+    async def receive_before(self, deadline: float, max_bytes: int) -> bytes | bytearray | None:
+        """Like `receive_some`, but None if nothing has arrived by a time of `trio.current_time`."""
+        with trio.CancelScope(deadline=deadline):
+            return await self.receive_some(max_bytes)
+        return None
 
     @abstractmethod
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:

@@ -9,6 +9,8 @@ from typing import Any
 
 import trio
 
+from ._tls_info import TlsState
+
 __all__ = ["TransportInfo"]
 
 
@@ -18,10 +20,11 @@ class TransportInfo:
     It cannot read or write: that would interfere with HTTP. The upgraded stream is for that.
     """
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_stream", "_tls")
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, tls: TlsState | None) -> None:
         self._stream = stream
+        self._tls = tls
 
     @property
     def socket(self) -> stdlib_socket.socket | trio.socket.SocketType | None:
@@ -59,16 +62,16 @@ class TransportInfo:
 
     def version(self) -> str | None:
         """The version of TLS, such as "TLSv1.3"; None without TLS."""
-        return self._stream.version() if isinstance(self._stream, trio.SSLStream) else None
+        return self._tls.version() if self._tls else None
 
     def cipher(self) -> tuple[str, str, int] | None:
         """The name of the cipher, the version of TLS that defines it, and the bits of its key; None without TLS."""
-        return self._stream.cipher() if isinstance(self._stream, trio.SSLStream) else None
+        return self._tls.cipher() if self._tls else None
 
     def selected_alpn_protocol(self) -> str | None:
         """The protocol that ALPN has agreed on; None without TLS, or if it has agreed on nothing."""
-        return self._stream.selected_alpn_protocol() if isinstance(self._stream, trio.SSLStream) else None
+        return self._tls.selected_alpn_protocol() if self._tls else None
 
     def getpeercert(self, binary_form: bool = False) -> Any:
         """The client's certificate, as `ssl.SSLSocket.getpeercert` gives it; None without TLS, or if it sent none."""
-        return self._stream.getpeercert(binary_form) if isinstance(self._stream, trio.SSLStream) else None
+        return self._tls.getpeercert(binary_form) if self._tls else None

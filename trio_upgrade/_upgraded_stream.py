@@ -141,11 +141,14 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
     def send_nowait(self, data: Buffer) -> int:
         """Hand the kernel what it takes at once. It never waits, and is not a checkpoint.
 
+        Over TLS, what was encrypted and the kernel does not take, at most 64 KiB, counts as taken: it
+        is sent as soon as the peer makes room, before anything else. Until then, 0 is returned.
+
         Returns:
           How many bytes were taken, from the front of `data`; 0 if sending would block.
 
         Raises:
-          NotImplementedError: the connection is TLS, or was not accepted by the server itself.
+          NotImplementedError: the connection was not accepted by the server itself from a socket.
           RuntimeError: no response has been sent yet.
           trio.BrokenResourceError: the connection broke.
           trio.BusyResourceError: another task is sending.
@@ -163,8 +166,11 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         """End our side, and go on receiving; see `trio.abc.HalfCloseableStream.send_eof`.
 
+        Over TLS, it sends close_notify, and the socket stays open. Many peers close the connection
+        when they receive that, though TLS allows them to go on.
+
         Raises:
-          NotImplementedError: the connection is TLS, or another stream that cannot do it.
+          NotImplementedError: the connection is a stream that cannot do it, such as a `trio.SSLStream`.
           RuntimeError: no response has been sent yet.
           trio.BrokenResourceError: the connection broke.
           trio.BusyResourceError: another task is sending.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from .answers import MIB, block
 from .connections import Address, Replies, connect
 from .content import Content
-from .exchanges import LENGTH
 from .loads import Sockets
 from .wire import LAST_CHUNK, Wrong, check_body, chunks, get, request
 
@@ -26,7 +25,7 @@ class Upload(Sockets):
         super().__init__([connect(address)])
         length, data = count * MIB, block()
         fields = f"Content-Length: {length}\r\n" if chunk is None else "Transfer-Encoding: chunked\r\n"
-        self._head = request("POST", LENGTH, fields)
+        self._head = request("POST", "/upload", fields)
         self._part = data if chunk is None else chunks(data, chunk)
         self._end = b"" if chunk is None else LAST_CHUNK
         self._count = count

@@ -13,7 +13,17 @@ from websockets.utils import accept_key
 from .answers import BODY, BODY_LENGTH, FIELDS
 
 __all__ = ["KEYS", "LAST_CHUNK", "VARIETY", "Wrong", "check_body", "check_body_length", "check_fields", "check_switch"]
-__all__ += ["chunks", "client_frame", "complete_length", "get", "head_of", "payloads", "request", "server_frame"]
+__all__ += [
+    "chunks",
+    "client_frame",
+    "complete_length",
+    "get",
+    "head_of",
+    "payloads",
+    "post",
+    "request",
+    "server_frame",
+]
 __all__ += ["upgrade"]
 
 VARIETY = 7  # so many different messages follow one another: an old reply, or another connection's, is noticed
@@ -46,12 +56,26 @@ def chunks(data: bytes, size: int) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
-def upgrade(protocol: str, target: str = "/", key: str = KEYS[0]) -> bytes:
+def post(body: bytes, chunk: int | None = None, target: str = "/") -> bytes:
+    """A request with a body; the server answers with its length.
+
+    Args:
+      chunk: how many bytes of the body are in a chunk; None sends a Content-Length.
+      target: "/" for a body that is read at once, "/upload" for one that is read in pieces.
+    """
+    if chunk is None:
+        return request("POST", target, f"Content-Length: {len(body)}\r\n") + body
+    return request("POST", target, "Transfer-Encoding: chunked\r\n") + chunks(body, chunk) + LAST_CHUNK
+
+
+def upgrade(protocol: str, target: str = "/", key: str = KEYS[0], body: bytes = b"") -> bytes:
     """An upgrade request. To the protocol `websocket` it is a handshake (RFC 6455 section 4.1) with that key."""
     fields = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n"
     if protocol == "websocket":
         fields += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
-    return get(target, fields)
+    if not body:
+        return get(target, fields)
+    return request("POST", target, f"{fields}Content-Length: {len(body)}\r\n") + body
 
 
 # ---- responses

@@ -111,7 +111,7 @@ _HTTP: list[AnyWork] = [
         group="requests",
         title="POST of 1 KiB in a chunk",
         kind="web",
-        load=_requests(exchanges.posts_in_chunks(KIB)),
+        load=_requests(exchanges.posts(KIB, chunked=True)),
     ),
     _transfer(name="upload", group="uploads", title="upload with a Content-Length", load=_upload()),
     _transfer(name="upload-64k", group="uploads", title="upload in chunks of 64 KiB", load=_upload(64 * KIB)),

@@ -161,7 +161,7 @@ def test_a_real_server_is_measured(peer: str) -> None:
 def test_right_answers_of_a_real_server_are_counted(tls: bool) -> None:
     with launch(PEERS[OURS].program, tls=tls, content=True, size=10) as server:
         address = server.address
-        for repeated in (exchanges.gets_with_fields(), exchanges.posts(1024), exchanges.posts_in_chunks(1024)):
+        for repeated in (exchanges.gets_with_fields(), exchanges.posts(1024), exchanges.posts(1024, chunked=True)):
             assert run(Requests(address, 2, repeated)).operations >= 2
         assert run(Handshake(address, 2, exchanges.switches_with_body("echo", 1024))).operations >= 2
         assert run(Echo(address, 2, "websocket", 64 << 10)).operations >= 2
@@ -266,7 +266,7 @@ def test_a_wrong_field_is_noticed(wrong: bytes) -> None:
         run(Requests(address, 1, exchanges.gets_with_fields()))
 
 
-@pytest.mark.parametrize("repeated", [exchanges.posts(1024), exchanges.posts_in_chunks(1024)])
+@pytest.mark.parametrize("repeated", [exchanges.posts(1024), exchanges.posts(1024, chunked=True)])
 def test_a_body_of_another_length_is_noticed(repeated: list[exchanges.Exchange]) -> None:
     def handle(sock: socket.socket) -> None:
         while receive_request(sock)[0]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import h11
@@ -18,11 +19,26 @@ import trio
 import trio.testing
 
 from trio_upgrade import Limits, ProtocolError, Request, Response, Server, websocket
-from trio_upgrade._request_head import read_any, read_plain
+from trio_upgrade._exceptions import Malformed
+from trio_upgrade._request_framing import framing_of
+from trio_upgrade._request_head import Head, read_any, read_head, read_plain
 
 from ..support.websocket_client import OFFER, handshake
+from .tls import tls
 
-__all__ = ["TARGETS", "Outcome", "heads", "http", "http_server", "pieces", "run", "websockets"]
+__all__ = [
+    "LIMITS",
+    "TARGETS",
+    "Decoded",
+    "Outcome",
+    "bodies",
+    "heads",
+    "http",
+    "http_server",
+    "pieces",
+    "run",
+    "websockets",
+]
 
 LIMITS = Limits(max_header_size=300, max_headers=12, max_body_size=1000, max_drain=1000)
 DATE = re.compile(rb"\r\nDate: [^\r]*")
@@ -111,15 +127,90 @@ def heads(data: bytes) -> None:
         thorough = read_any(data, LIMITS.max_headers)
         assert plain[:3] == thorough[:3], data
         assert plain.headers.raw == thorough.headers.raw, data
-        assert (thorough.length, thorough.chunked) == (0, False), data
-        assert thorough.parser is not None
-        assert type(thorough.parser.next_event()) is h11.EndOfMessage, data
+        assert plain[4:] == thorough[4:], data  # how the body is framed, and whether the client waits
+
+
+@dataclass
+class Decoded:
+    """What a decoder makes of a body and what follows it."""
+
+    content: bytes = b""
+    ended: bool = False
+    refused: bool = False
+    rest: bytes = b""  # what follows a body that has ended
+
+
+def by_h11(head: bytes, wire: bytes) -> Decoded:
+    decoded = Decoded()
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20)
+    parser.receive_data(head + wire)
+    try:
+        while (event := parser.next_event()) is not h11.NEED_DATA:
+            if isinstance(event, h11.Data):
+                decoded.content += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                decoded.ended, decoded.rest = True, parser.trailing_data[0]
+                break
+    except h11.RemoteProtocolError:
+        decoded.refused = True
+    return decoded
+
+
+def by_us(head: Head, packets: Iterable[bytes], max_bytes: int) -> Decoded:
+    decoded = Decoded()
+    framing = framing_of(head, LIMITS.max_header_size, LIMITS.max_headers)
+    buffer = bytearray()
+    try:
+        for packet in packets:
+            arrived: bytes | bytearray = packet
+            if buffer:
+                buffer += packet
+                arrived = buffer
+            else:
+                buffer += packet
+            while not framing.has_ended:
+                content, used = framing.decode(arrived, max_bytes)
+                assert len(content) <= min(max_bytes, used)
+                decoded.content += content
+                del buffer[:used]
+                arrived = buffer
+                if not content:
+                    break
+    except Malformed:
+        decoded.refused = True
+    else:
+        decoded.ended = framing.has_ended
+        decoded.rest = bytes(buffer) if decoded.ended else b""
+    return decoded
+
+
+def bodies(data: bytes, packets: list[bytes], max_bytes: int = 2**16) -> Decoded | None:
+    """What follows a head, in packets: what is taken of it is what h11 takes. None if there is no body."""
+    try:
+        head = read_head(data, LIMITS.max_headers)
+    except Malformed:
+        return None
+    if not head.length and not head.chunked:
+        return None
+    wire = b"".join(packets)
+    ours, theirs = by_us(head, packets, max_bytes), by_h11(data, wire)
+    if ours.refused:  # as much as we are strict
+        assert theirs.content.startswith(ours.content), (data, packets)
+    else:
+        assert ours == theirs, (data, packets)
+    assert ours == by_us(head, [wire], 2**16), (data, packets)  # the packets make no difference
+    return ours
 
 
 def http(data: bytes) -> Outcome:
     """A connection of requests, upgrades and CONNECTs."""
-    for piece in data[1:].split(b"\r\n\r\n"):
-        heads(piece + b"\r\n\r\n")
+    size = max(1, data[0]) if data else 1
+    parts = data[1:].split(b"\r\n\r\n")
+    ends = accumulate(len(part) + 4 for part in parts)
+    for part, end in zip(parts, ends, strict=True):
+        head = part + b"\r\n\r\n"
+        heads(head)
+        bodies(head, pieces(data[1 + end :], size), size)
     return check(partial(http_server), data)
 
 
@@ -171,4 +262,4 @@ def websocket_server(compression: Any, outcome: Outcome) -> Server:
     return Server(on_upgrade=websocket.handler(chat, compression=compression, max_message_size=500))
 
 
-TARGETS = {"http": http, "websocket": websockets}
+TARGETS: dict[str, Callable[[bytes], object]] = {"http": http, "tls": tls, "websocket": websockets}

@@ -75,7 +75,74 @@ def test_nor_does_it_where_recipients_differ() -> None:
         heads(request.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
 
 
+USUAL_FRAMING = [
+    b"Content-Length: 1\r\n",
+    b"content-length:0001\r\n",
+    b"Content-Length: 5 \t\r\nExpect: 100-continue\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Expect: 100-continue\r\nTransfer-Encoding:chunked\r\n",
+]
+UNUSUAL_FRAMING = [
+    b"Content-Length: 1, 1\r\n",
+    b"Content-Length: 1\r\nContent-Length: 1\r\n",
+    b"Content-Length: +1\r\n",
+    b"Content-Length: " + b"0" * 18 + b"1\r\n",
+    b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+    b"Transfer-Encoding: Chunked\r\n",
+    b"Transfer-Encoding: gzip, chunked\r\n",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    b"Expect: 100-continue, 100-continue\r\n",
+]
+
+
 def test_the_usual_heads_are_read_the_short_way() -> None:
-    for request in (get("/"), get("/a?b", b"X: y\r\n", version="1.0"), upgrade(b"", b"", "/chat"), handshake()):
+    requests = [get("/"), get("/a?b", b"X: y\r\n", version="1.0"), upgrade(b"", b"", "/chat"), handshake()]
+    requests += [get("/", fields, "POST") for fields in USUAL_FRAMING]
+    for request in requests:
         assert read_plain(request, 100) is not None
-    assert read_plain(get("/", b"Content-Length: 1\r\n", "POST"), 100) is None
+        heads(request)
+
+
+def test_h11_reads_framing_that_is_not_simple() -> None:
+    requests = [get("/", fields, "POST") for fields in UNUSUAL_FRAMING]
+    requests += [get("/", fields, "POST", "1.0") for fields in USUAL_FRAMING]
+    for request in requests:
+        assert read_plain(request, 100) is None
+
+
+FRAMING_NAMES = [
+    "Content-Length",
+    "Transfer-Encoding",
+    "Expect",
+    "content-length",
+    "TRANSFER-ENCODING",
+    "Content_Length",
+]
+FRAMING_VALUES = [
+    "0",
+    "1",
+    "007",
+    "9" * 18,
+    "9" * 19,
+    "1, 1",
+    "+1",
+    "1_0",
+    "\xb2",
+    "",
+    "chunked",
+    "Chunked",
+    "chunked ",
+]
+FRAMING_VALUES += ["gzip, chunked", "chunked,", "x", "100-continue", "100-Continue", "100-continue, x", "\t1\t", "1 1"]
+FRAMING = st.lists(
+    st.tuples(st.sampled_from(FRAMING_NAMES), st.sampled_from([":", ": ", " :"]), st.sampled_from(FRAMING_VALUES)).map(
+        "".join
+    ),
+    max_size=3,
+)
+
+
+@given(st.sampled_from(["GET", "POST", "CONNECT"]), st.sampled_from(["1.1", "1.1", "1.0"]), FRAMING, FIELDS)
+def test_a_body_is_framed_as_h11_would(method: str, version: str, framing: list[str], fields: list[str]) -> None:
+    lines = [f"{method} / HTTP/{version}", "Host: a", *framing[1:], *fields, *framing[:1], "", ""]
+    heads("\r\n".join(lines).encode("latin-1"))

@@ -119,7 +119,8 @@ async def talk(stream: trio.abc.Stream, data: bytes) -> bytes:
             received += part
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
-    await trio.aclose_forcefully(stream)
+    finally:
+        await trio.aclose_forcefully(stream)
     return bytes(received)
 
 

@@ -22,13 +22,14 @@ PUBLIC = {
     trio_upgrade.Headers: MAPPING | {"get_list", "raw"},
     trio_upgrade.Limits: {field.name for field in dataclasses.fields(trio_upgrade.Limits)},
     trio_upgrade.ProtocolError: EXCEPTION | {"headers"},
+    trio_upgrade.TLSInfo: {field.name for field in dataclasses.fields(trio_upgrade.TLSInfo)},
     trio_upgrade.TransportInfo: {
         *("socket", "getsockopt", "setsockopt"),
         *("cipher", "getpeercert", "selected_alpn_protocol", "version"),
     },
     trio_upgrade.Request: {
         *("accept", "body", "client", "headers", "http_version", "method", "path", "peername", "query"),
-        *("scheme", "server", "target", "transport", "upgrade"),
+        *("scheme", "server", "target", "tls", "transport", "upgrade"),
     },
     trio_upgrade.Response: {"content", "file", "headers", "status"},
     trio_upgrade.Server: {

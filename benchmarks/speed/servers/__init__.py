@@ -4,7 +4,8 @@ What each does on its port, as far as it can:
 
     GET /               answers `hello`
     GET /fields         the same with twenty fields
-    POST /length        reads the body, and answers its length
+    POST /              reads the body at once, and answers its length
+    POST /upload        reads it in pieces, and answers its length
     GET /download       sends a large content at once
     GET /stream         sends it in pieces, as they are made
     GET /file           sends it from a file

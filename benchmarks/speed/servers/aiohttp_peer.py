@@ -30,6 +30,10 @@ async def answer_with_fields(request: web.Request) -> web.Response:
 
 
 async def tell_length(request: web.Request) -> web.Response:
+    return web.Response(text=str(len(await request.read())))
+
+
+async def take_upload(request: web.Request) -> web.Response:
     length = 0
     async for data in request.content.iter_any():
         length += len(data)
@@ -101,7 +105,8 @@ def serve(place: Place) -> None:
             web.get("/", handle),
             web.get("/broadcast", broadcast),
             web.get("/fields", answer_with_fields),
-            web.post("/length", tell_length),
+            web.post("/", tell_length),
+            web.post("/upload", take_upload),
             web.get("/download", downloads.at_once),
             web.get("/stream", downloads.in_pieces),
             web.get("/file", downloads.from_a_file),

@@ -42,12 +42,12 @@ class Application:
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         match scope["path"]:
+            case "/" | "/upload" if scope["method"] == "POST":
+                await respond(send, b"%d" % await length_of(receive))
             case "/":
                 await respond(send, BODY)
             case "/fields":
                 await respond(send, BODY, MANY_FIELDS)
-            case "/length":
-                await respond(send, b"%d" % await length_of(receive))
             case "/events":
                 await self._answer_events(scope["method"], send)
             case "/download":

@@ -64,11 +64,15 @@ function answerEvents(request, response) {
 
 function answer(request, response) {
   switch (request.url) {
+    case '/':
+      if (request.method === 'POST') tellLength(request, response);
+      else hello(response);
+      break;
     case '/fields':
       response.writeHead(200, { ...TEXT, ...FIELDS });
       response.end('hello');
       break;
-    case '/length':
+    case '/upload':
       tellLength(request, response);
       break;
     case '/download':
@@ -86,7 +90,7 @@ function answer(request, response) {
       answerEvents(request, response);
       break;
     default:
-      hello(response);
+      response.writeHead(404).end();
   }
 }
 

@@ -21,11 +21,13 @@ place = Place(0)
 
 async def on_request(request: Request) -> Response:
     match request.path:
+        case "/" if request.method == "POST":
+            return Response(200, str(len(await request.body.read())))
         case "/":
             return Response(200, BODY, content_type="text/plain")
         case "/fields":
             return Response(200, BODY, FIELDS, content_type="text/plain")
-        case "/length":
+        case "/upload":
             return Response(200, str(await length_of(request)))
         case "/events":
             return answer_events(request)
@@ -39,6 +41,7 @@ async def on_request(request: Request) -> Response:
 
 
 async def length_of(request: Request) -> int:
+    """The length of a body that would be too large for memory."""
     length = 0
     async for data in request.body:
         length += len(data)
@@ -68,7 +71,7 @@ def on_upgrade(request: Request, stream: UpgradedStream) -> Awaitable[Response |
 
 
 async def echo(request: Request, stream: UpgradedStream) -> None:
-    fields = {BODY_LENGTH: str(await length_of(request))} if request.method == "POST" else {}
+    fields = {BODY_LENGTH: str(len(await request.body.read()))} if request.method == "POST" else {}
     await request.accept("echo", fields)
     async for data in stream:
         await stream.send_all(data)

@@ -1,4 +1,4 @@
-"""Ending TLS without closing the connection below."""
+"""Ending a `trio.SSLStream` without closing the connection below."""
 
 from __future__ import annotations
 
