@@ -10,17 +10,20 @@ import sys
 import time
 from pathlib import Path
 
-from .speed.figures import Report
+from .speed.figures import Report, results_from_json
 from .speed.guard import guard
 from .speed.machine import describe, pin, processors, raise_descriptors
 from .speed.peers import OURS, PEERS, Peer
 from .speed.rounds import Settings, measure_group
 from .speed.table import closing, heading, table
-from .speed.works import WORKS, Memory, Timed
+from .speed.targets import markdown
+from .speed.work import AnyWork
+from .speed.works import WORKS
 
 RESULTS = Path(__file__).parent / "results"
-ROUNDS, SECONDS, LONGEST = 5, 0.3, 240
-QUICK_ROUNDS, QUICK_SECONDS, QUICK_LONGEST = 2, 0.1, 40
+FIGURES = "speed.json"
+ROUNDS, SECONDS, LONGEST = 5, 0.3, 600
+QUICK_ROUNDS, QUICK_SECONDS, QUICK_LONGEST = 2, 0.1, 60
 GUARD_ROUNDS, GUARD_SECONDS = 9, 0.25
 
 
@@ -29,7 +32,7 @@ def parse_arguments() -> argparse.Namespace:
         prog="python -m benchmarks",
         description="Measures this server, what Trio itself costs, and the peers that are installed (pip install -e "
         "'.[benchmarks]' installs them), side by side over loopback, each in a process of its own. Every reply is "
-        "checked. Compare the ratios: absolute figures are the machine's. A whole run takes up to five minutes and "
+        "checked. Compare the ratios: absolute figures are the machine's. A whole run takes about ten minutes and "
         "wants the machine to itself; it leaves its figures and a picture in benchmarks/results.",
         epilog=_list("works", {name: f"{work.title} ({work.unit})" for name, work in WORKS.items()})
         + "\n\n"
@@ -41,9 +44,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--reference", metavar="NAME", default=OURS, help=f"the ratios' other side ({OURS})")
     parser.add_argument("--rounds", type=int, help=f"turns of each server ({ROUNDS}, fewer on a slow machine)")
     parser.add_argument("--seconds", type=float, help=f"length of a turn ({SECONDS})")
-    parser.add_argument("--quick", action="store_true", help="within a minute: whether it works, not how fast it is")
+    parser.add_argument("--quick", action="store_true", help="within two minutes: whether it works, not how fast it is")
     parser.add_argument("--guard", action="store_true", help="only compare with what Trio costs; exit with 1 if slow")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        metavar="FILE",
+        nargs="?",
+        const=RESULTS / FIGURES,
+        help=f"measure nothing: print the table of docs/performance.md from figures ({FIGURES} of the last whole run)",
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to write figures and picture of any run")
     arguments = parser.parse_args()
     _check_names(parser, "work", arguments.work, list(WORKS))
@@ -115,17 +126,17 @@ def notes_on(settings: Settings) -> list[str]:
     return notes
 
 
-def groups_of(names: list[str], quick: bool) -> list[list[Timed | Memory]]:
+def groups_of(names: list[str], quick: bool) -> list[list[AnyWork]]:
     """The chosen works (or all), with those together that are measured in turn, by the same processes.
 
-    When it has to be quick, that is everything timed: most of a minute would go by starting servers.
+    When it has to be quick, that is everything without TLS, and everything with it: starting servers takes longest.
     """
 
-    def group(work: Timed | Memory) -> str:
-        return "timed" if quick and isinstance(work, Timed) else work.group or work.name
+    def group(work: AnyWork) -> tuple[bool, str]:
+        return work.tls, "" if quick else work.group or work.name
 
     works = [work for name, work in WORKS.items() if name in (names or WORKS)]
-    groups: dict[str, list[Timed | Memory]] = {}
+    groups: dict[tuple[bool, str], list[AnyWork]] = {}
     for work in works:
         groups.setdefault(group(work), []).append(work)
     return list(groups.values())
@@ -159,7 +170,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> bool:
 def write(report: Report, folder: Path) -> None:
     """Leave the figures, and the picture if it can be drawn."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "speed.json").write_text(json.dumps(report.as_json(), indent=1) + "\n")
+    (folder / FIGURES).write_text(json.dumps(report.as_json(), indent=1) + "\n")
     if importlib.util.find_spec("matplotlib") is None:
         print("no picture: matplotlib is not installed", file=sys.stderr)
     elif any(result.figures for result in report.results):
@@ -171,6 +182,10 @@ def write(report: Report, folder: Path) -> None:
 
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.table is not None:
+        report = json.loads(arguments.table.read_text())
+        print(markdown(results_from_json(report)))
+        return
     servers, generator = processors()
     pin(generator)
     settings = settings_of(arguments, servers, raise_descriptors())

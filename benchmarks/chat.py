@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from websockets.frames import Opcode
 
-from .speed.connections import HOST, PATIENCE
+from .speed.connections import HOST, PATIENCE, Address
 from .speed.machine import describe, pin, processors, raise_descriptors
 from .speed.process import TOP, Running
 from .speed.wire import KEYS, Wrong, check_switch, client_frame, complete_length, upgrade
@@ -114,7 +114,7 @@ def node(processor: int | None, redis: str | None) -> Iterator[Running]:
         )
         if processor is not None:
             os.sched_setaffinity(process.pid, {processor})
-        running = Running(process, listener.getsockname()[1], said)
+        running = Running(process, Address(listener.getsockname()[1]), said)
         try:
             listener.close()  # those who come before it is ready wait in the queue that it inherits
             yield running
@@ -129,7 +129,7 @@ def come_in(nodes: Sequence[Running], numbers: range, size: int, run: str) -> li
     """Fill rooms of this size, each with people on every node."""
     inside = []
     for number in numbers:
-        inside.append(Person(nodes[number % len(nodes)].port, number))
+        inside.append(Person(nodes[number % len(nodes)].address.port, number))
         inside[-1].enter(f"{run} {number // size}")
     return inside
 
@@ -137,7 +137,7 @@ def come_in(nodes: Sequence[Running], numbers: range, size: int, run: str) -> li
 def wait_until_open(one: Running) -> None:
     """Wait until a node lets people in: until it has reached its Redis."""
     for _ in range(50):
-        person = Person(one.port, 62_500)
+        person = Person(one.address.port, 62_500)
         try:
             person.enter("the waiting room")
         except (OSError, Wrong):

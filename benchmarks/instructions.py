@@ -19,18 +19,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import trustme
-
+from .speed.answers import MIB
 from .speed.connections import HOST
+from .speed.files import certificate_file, client_context
 from .speed.process import TOP, free_port
 from .speed.wire import client_frame, complete_length, get, payloads, post, server_frame, upgrade
 
-SERVER = "import gc; gc.disable(); from benchmarks.speed.servers import ours; ours.serve({port}, {certificate!r})"
+SERVER = (
+    "import gc; gc.disable(); from benchmarks.speed.servers import ours, place; "
+    "ours.serve(place.Place({port}, {certificate!r}))"
+)
 START = 60  # seconds; under valgrind everything takes some fifty times as long
 WARM_UP = 30  # operations that are not counted: Python specializes its bytecode meanwhile
 MESSAGE = payloads(64)[0]
-CERTIFICATE = "localhost.pem"
-KIB, MIB = 1024, 1024 * 1024
+KIB = 1024
 LARGE = 10  # an upload takes so many times as long: it is done less often
 
 
@@ -45,7 +47,7 @@ class Connection:
     def __init__(self, port: int, context: ssl.SSLContext | None) -> None:
         self._socket = socket.create_connection((HOST, port), timeout=START)
         if context is not None:
-            self._socket = context.wrap_socket(self._socket, server_hostname="localhost")
+            self._socket = context.wrap_socket(self._socket, server_hostname=HOST)
 
     def ask(self, data: bytes, size: int) -> bytes:
         """Send `data`, and receive `size` bytes."""
@@ -103,8 +105,8 @@ def posts(request: bytes) -> Work:
     return work
 
 
-def uploads(chunk: int = 0) -> Work:
-    return posts(post(MIB, chunk, "/upload"))
+def uploads(chunk: int | None = None) -> Work:
+    return posts(post(bytes(MIB), chunk, "/upload"))
 
 
 def handshakes(request: bytes) -> Work:
@@ -130,14 +132,14 @@ def echoes(protocol: str, sent: bytes, received: bytes) -> Work:
 
 WORKS = {
     "get": requests,
-    "post-1k": posts(post(KIB)),
-    "post-1k-chunked": posts(post(KIB, chunk=KIB)),
+    "post-1k": posts(post(bytes(KIB))),
+    "post-1k-chunked": posts(post(bytes(KIB), KIB)),
     "upload-1m": uploads(),
     "upload-1m-64k": uploads(64 * KIB),
     "upload-1m-1k": uploads(KIB),
     "handshake": handshakes(upgrade("echo")),
     "ws-handshake": handshakes(upgrade("websocket")),
-    "upgrade-body": handshakes(upgrade("echo", "/body", body=bytes(KIB))),
+    "upgrade-body": handshakes(upgrade("echo", body=bytes(KIB))),
     "raw-64": echoes("echo", MESSAGE, MESSAGE),
     "ws-64": echoes("websocket", client_frame(MESSAGE), server_frame(MESSAGE)),
 }
@@ -155,18 +157,16 @@ class Counted:
     """A server under callgrind.
 
     Args:
-      folder: for its files. If it has the file CERTIFICATE, the server is one over TLS.
+      folder: for its files.
+      tls: whether it serves over TLS.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: bool) -> None:
         self._output = folder / "callgrind"
         self.port = free_port()
-        certificate = folder / CERTIFICATE
-        self._context: ssl.SSLContext | None = None
-        if certificate.exists():
-            self._context = ssl.create_default_context(cafile=certificate.with_suffix(".ca"))
+        self._context = client_context() if tls else None
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={self._output}"]
-        server = SERVER.format(port=self.port, certificate=str(certificate) if self._context else None)
+        server = SERVER.format(port=self.port, certificate=str(certificate_file()) if tls else None)
         command += [sys.executable, "-c", server]
         self._process = subprocess.Popen(
             command,
@@ -226,28 +226,20 @@ def main() -> None:
     for some in (WORKS, TLS_WORKS):
         names = [name for name in some if name in (arguments.work or works)]
         if names:
-            with tempfile.TemporaryDirectory() as folder:
-                if some is TLS_WORKS:
-                    make_certificate(Path(folder))
-                count({name: some[name] for name in names}, arguments.times, Path(folder))
+            count({name: some[name] for name in names}, arguments.times, tls=some is TLS_WORKS)
 
 
-def make_certificate(folder: Path) -> None:
-    authority = trustme.CA()
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(folder / CERTIFICATE)
-    authority.cert_pem.write_to_path((folder / CERTIFICATE).with_suffix(".ca"))
-
-
-def count(works: dict[str, Work], times: int, folder: Path) -> None:
+def count(works: dict[str, Work], times: int, tls: bool) -> None:
     """Print what these works cost."""
-    server = Counted(folder)
-    try:
-        server.wait_until_it_answers()
-        for name, work in works.items():
-            some = max(1, times // LARGE) if name.startswith("upload") else times
-            print(f"{name:16} {server.count(work, some):12,.0f} instructions", flush=True)
-    finally:
-        server.end()
+    with tempfile.TemporaryDirectory() as folder:
+        server = Counted(Path(folder), tls)
+        try:
+            server.wait_until_it_answers()
+            for name, work in works.items():
+                some = max(1, times // LARGE) if name.startswith("upload") else times
+                print(f"{name:16} {server.count(work, some):12,.0f} instructions", flush=True)
+        finally:
+            server.end()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from .speed.machine import pin, processors, raise_descriptors
 from .speed.meter import Sample
 from .speed.peers import FLOOR, OURS, PEERS
 from .speed.process import TOP, launch
-from .speed.works import WORKS, Timed
+from .speed.work import Timed
+from .speed.works import WORKS
 
 RATE = 400  # samples a second
 OPENING = 3  # seconds until every connection is open
@@ -69,7 +70,10 @@ def profile(work: Timed, peer: str, seconds: int, processor: int | None) -> tupl
       SystemExit: py-spy cannot look into the server.
     """
     connections = work.scaled(False, raise_descriptors())
-    with tempfile.TemporaryDirectory() as folder, launch(PEERS[peer].program, processor) as running:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        launch(PEERS[peer].program, processor, tls=work.tls, content=work.content) as running,
+    ):
         cost = work.measure(running, connections, seconds)
         output = Path(folder, "profile")
         command = [py_spy(), "record", "--pid", str(running.pid), "--rate", str(RATE), "--duration", str(seconds)]

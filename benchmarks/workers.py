@@ -28,7 +28,7 @@ import trio
 
 from trio_upgrade import Request, Server, websocket
 
-from .speed.connections import PATIENCE, close, connect
+from .speed.connections import PATIENCE, Address, close, connect
 from .speed.figures import ratios
 from .speed.loads import Sockets, difference, measure
 from .speed.machine import describe, raise_descriptors
@@ -86,7 +86,7 @@ class Workers:
 
     def open(self) -> tuple[socket.socket, int]:
         """A WebSocket, and the worker that has it."""
-        sock = connect(self.port)
+        sock = connect(Address(self.port))
         try:
             sock.sendall(upgrade("websocket"))
             return sock, worker_of(sock)
@@ -116,7 +116,7 @@ class Workers:
         opened: list[socket.socket] = []
         try:
             while len(opened) < SPREAD:
-                opened += [connect(self.port) for _ in range(at_once)]
+                opened += [connect(Address(self.port)) for _ in range(at_once)]
                 for sock in opened[-at_once:]:
                     sock.sendall(upgrade("websocket"))
                 for sock in opened[-at_once:]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .wire import KEYS, Wrong, check_switch, complete_length, upgrade
 
-__all__ = ["HOST", "PATIENCE", "Replies", "close", "connect", "open_upgraded"]
+__all__ = ["HOST", "NOT_YET", "PATIENCE", "Address", "Replies", "Secure", "close", "connect", "open_upgraded"]
 
 HOST = "127.0.0.1"
 PATIENCE = 5  # seconds for a reply
@@ -18,20 +20,56 @@ AT_ONCE = 32  # handshakes under way while many connections are opened
 TIMEOUT = struct.pack("@ll", PATIENCE, 0)  # a struct timeval
 RESET = struct.pack("@ii", 1, 0)  # a struct linger: close at once, so that no port is left in TIME_WAIT
 
+# What a socket raises that does not wait.
+NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
-def connect(port: int) -> socket.socket:
-    """Connect. The kernel bounds each call by `PATIENCE`, which costs less than Python's own timeouts."""
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens.
+
+    Attributes:
+      tls: what to speak TLS with; None for plain TCP.
+    """
+
+    port: int
+    tls: ssl.SSLContext | None = None
+
+
+class Secure(ssl.SSLSocket):
+    """A connection over TLS that can be told to wait for all it was asked for, as one without can."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        data = super().recv(buflen)
+        if flags & socket.MSG_WAITALL:
+            while 0 < len(data) < buflen:
+                more = super().recv(buflen - len(data))
+                if not more:
+                    break
+                data += more
+        return data
+
+
+def connect(address: Address) -> socket.socket:
+    """Connect, over TLS with its handshake.
+
+    The kernel bounds each call by `PATIENCE`, which costs less than Python's own timeouts. TLS needs these, since
+    OpenSSL begins a call again that the kernel has ended.
+    """
     sock = socket.socket()
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, TIMEOUT)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, TIMEOUT)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        sock.connect((HOST, port))
+        sock.connect((HOST, address.port))
+        if address.tls is None:
+            return sock
+        sock.settimeout(PATIENCE)
+        return address.tls.wrap_socket(sock, server_hostname=HOST)
     except BaseException:
         sock.close()
         raise
-    return sock
 
 
 class Replies:
@@ -64,16 +102,7 @@ class Replies:
         self._known.add(response)
 
 
-def switches(protocol: str) -> list[tuple[bytes, Replies]]:
-    """Upgrade requests that differ in their keys, each with what receives its response."""
-
-    def expecting(key: str) -> Replies:
-        return Replies(lambda response: check_switch(response, protocol, key))
-
-    return [(upgrade(protocol, key=key), expecting(key)) for key in KEYS]
-
-
-def open_upgraded(port: int, count: int, protocol: str, target: str = "/") -> list[socket.socket]:
+def open_upgraded(address: Address, count: int, protocol: str, target: str = "/") -> list[socket.socket]:
     """Open connections, and upgrade each.
 
     Raises:
@@ -87,7 +116,7 @@ def open_upgraded(port: int, count: int, protocol: str, target: str = "/") -> li
         while len(opened) < count:
             batch = min(AT_ONCE, count - len(opened))
             for _ in range(batch):
-                opened.append(connect(port))
+                opened.append(connect(address))
                 opened[-1].sendall(request)
             for sock in opened[-batch:]:
                 replies.receive(sock)

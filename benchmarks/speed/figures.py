@@ -8,9 +8,11 @@ from typing import Any
 
 from .meter import Sample
 from .peers import OURS
-from .works import GROWTH, Timed, Work
+from .work import Timed, Work
+from .works import GROWTH, WORKS
 
 __all__ = ["Quartiles", "Report", "Result", "growths", "is_rate", "quartiles", "ratios", "reference_among"]
+__all__ += ["results_from_json"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ class Result:
         return [sample.cost for sample in self.samples]
 
     @property
+    def cost(self) -> Quartiles:
+        return quartiles(self.costs)
+
+    @property
     def generator_was_the_limit(self) -> bool:
         """In most rounds."""
         return 2 * sum(sample.generator_was_the_limit for sample in self.samples) > len(self.samples)
@@ -68,16 +74,32 @@ class Result:
             "connections": self.connections,
             "failure": self.failure,
             "figure": asdict(self.figure) if self.figures else None,
-            "server_microseconds": asdict(quartiles(self.costs)) if self.samples else None,
+            "server_microseconds": asdict(self.cost) if self.samples else None,
             "generator_was_the_limit": self.generator_was_the_limit,
             "figures": [round(figure, 3) for figure in self.figures],
             "samples": [asdict(sample) for sample in self.samples],
         }
 
 
+def results_from_json(report: dict[str, Any]) -> list[Result]:
+    """The results that `Report.as_json` has given, of the works that there still are."""
+    return [
+        Result(
+            WORKS[row["work"]],
+            row["server"],
+            row["connections"],
+            row["figures"],
+            [Sample(**sample) for sample in row["samples"]],
+            row["failure"],
+        )
+        for row in report["results"]
+        if row["work"] in WORKS
+    ]
+
+
 def ratios(values: list[float], reference: list[float]) -> Quartiles | None:
-    """Of the ratios round by round; None if there is no round that both have."""
-    pairs = list(zip(values, reference, strict=False))
+    """Of the ratios round by round; None if there is no round that both have, or nothing to compare with."""
+    pairs = [(one, other) for one, other in zip(values, reference, strict=False) if other]
     return quartiles([one / other for one, other in pairs]) if pairs else None
 
 

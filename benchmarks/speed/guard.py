@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .figures import Result, quartiles, ratios
+from .figures import Result, ratios
 from .peers import FLOOR, OURS, PEERS
 from .rounds import Settings, measure_group
 from .works import WORKS
@@ -55,7 +55,7 @@ def check(promise: Promise, results: list[Result]) -> bool:
     kept = ratio.median >= promise.least
     print(
         f"{'kept  ' if kept else 'BROKEN'} {promise.work:10} {ratio.median:5.2f} (quartiles {ratio.lower:.2f} to "
-        f"{ratio.upper:.2f}), at least {promise.least}: the floor's {quartiles(floor.costs).median:.1f} us at "
-        f"{promise.floor} over our {quartiles(ours.costs).median:.1f} us"
+        f"{ratio.upper:.2f}), at least {promise.least}: the floor's {floor.cost.median:.1f} us at "
+        f"{promise.floor} over our {ours.cost.median:.1f} us"
     )
     return kept

@@ -1,4 +1,4 @@
-"""The loads: what is repeated on some connections, and checked, while the meter runs.
+"""The loads of small exchanges and of messages: what is repeated on some connections, and checked.
 
 Each begins an operation on every connection, and begins the next there when it is done; a broadcast, and a round of
 large messages, only when all have it. It takes the connections in turn, waiting for one while the
@@ -8,20 +8,21 @@ its messages are larger than what the kernel holds).
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import selectors
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
-from .connections import PATIENCE, Replies, close, connect, open_upgraded, switches
+from .connections import NOT_YET, PATIENCE, Address, Replies, close, connect, open_upgraded
+from .exchanges import Exchange
 from .meter import Meter, Sample
-from .wire import VARIETY, Wrong, check_body, client_frame, get, payloads, server_frame
+from .wire import VARIETY, Wrong, client_frame, payloads, server_frame
 
-__all__ = ["Broadcast", "Bulk", "Echo", "Get", "Handshake", "Load", "Sockets", "difference", "measure"]
+__all__ = ["Broadcast", "Bulk", "Echo", "Handshake", "Load", "Requests", "Sockets", "difference", "measure"]
 
 MOST = 5_000_000  # operations of one measurement
 SETTLE = 0.5  # seconds until a server knows everybody it has sent a 101
@@ -69,7 +70,7 @@ def measure(load: Load, meter: Meter, seconds: float) -> Sample:
     return sample
 
 
-@contextmanager
+@contextlib.contextmanager
 def no_collection() -> Iterator[None]:
     """The generator makes no garbage that would need collecting."""
     gc.disable()
@@ -91,7 +92,7 @@ class Sockets:
             sock.setblocking(False)
             try:
                 data = sock.recv(80)
-            except BlockingIOError:
+            except NOT_YET:
                 continue
             raise Wrong(f"{data!r} after the last reply" if data else "the server closed a connection")
 
@@ -99,18 +100,19 @@ class Sockets:
         close(self.sockets)
 
 
-class Get(Sockets):
-    """GET / on kept connections; an operation is a request."""
+class Requests(Sockets):
+    """Requests on kept connections, one after another; an operation is a request."""
 
-    def __init__(self, port: int, connections: int) -> None:
-        super().__init__([connect(port) for _ in range(connections)])
-        self._request = get()
-        self._replies = Replies(check_body)
+    def __init__(self, address: Address, connections: int, exchanges: list[Exchange]) -> None:
+        super().__init__([connect(address) for _ in range(connections)])
+        self._exchanges = itertools.cycle(exchanges)
+        self._request, self._replies = next(self._exchanges)
         for sock in self.sockets:
             sock.sendall(self._request)
 
     def turn(self) -> int:
-        receive, request = self._replies.receive, self._request
+        receive = self._replies.receive
+        request, self._replies = next(self._exchanges)
         for sock in self.sockets:
             receive(sock)
             sock.sendall(request)
@@ -123,12 +125,12 @@ class Get(Sockets):
 
 
 class Handshake(Sockets):
-    """Connect, upgrade, take the 101, reset; an operation is all of that."""
+    """Connect, send a request, take its response, reset; an operation is all of that."""
 
-    def __init__(self, port: int, connections: int, protocol: str) -> None:
+    def __init__(self, address: Address, connections: int, exchanges: list[Exchange]) -> None:
         super().__init__([])
-        self._port = port
-        self._switches = itertools.cycle(switches(protocol))
+        self._address = address
+        self._exchanges = itertools.cycle(exchanges)
         self._under_way: list[Replies] = []
         for _ in range(connections):
             sock, replies = self._begin()
@@ -148,8 +150,8 @@ class Handshake(Sockets):
         super().end()
 
     def _begin(self) -> tuple[socket.socket, Replies]:
-        request, replies = next(self._switches)
-        sock = connect(self._port)
+        request, replies = next(self._exchanges)
+        sock = connect(self._address)
         sock.sendall(request)
         return sock, replies
 
@@ -161,8 +163,8 @@ class Echo(Sockets):
       protocol: `websocket` has each message in a binary frame; on any other they are bare.
     """
 
-    def __init__(self, port: int, connections: int, protocol: str, size: int) -> None:
-        super().__init__(open_upgraded(port, connections, protocol))
+    def __init__(self, address: Address, connections: int, protocol: str, size: int) -> None:
+        super().__init__(open_upgraded(address, connections, protocol))
         messages, replies = payloads(size), payloads(size)
         if protocol == "websocket":
             messages, replies = [client_frame(m) for m in messages], [server_frame(m) for m in replies]
@@ -196,8 +198,8 @@ class Echo(Sockets):
 class Broadcast(Sockets):
     """A WebSocket message of the first connection goes to all; an operation is one delivery."""
 
-    def __init__(self, port: int, connections: int, size: int) -> None:
-        super().__init__(open_upgraded(port, connections, "websocket", "/broadcast"))
+    def __init__(self, address: Address, connections: int, size: int) -> None:
+        super().__init__(open_upgraded(address, connections, "websocket", "/broadcast"))
         time.sleep(SETTLE)
         self._receives = [sock.recv for sock in self.sockets]
         self._frames = itertools.cycle([(client_frame(message), server_frame(message)) for message in payloads(size)])
@@ -215,8 +217,8 @@ class Broadcast(Sockets):
 class Bulk(Sockets):
     """Large bare messages that come back while they are being sent; an operation is one message, there and back."""
 
-    def __init__(self, port: int, connections: int, protocol: str, size: int) -> None:
-        super().__init__(open_upgraded(port, connections, protocol))
+    def __init__(self, address: Address, connections: int, protocol: str, size: int) -> None:
+        super().__init__(open_upgraded(address, connections, protocol))
         for sock in self.sockets:
             sock.setblocking(False)
         self._messages = itertools.cycle(payloads(size))
@@ -250,18 +252,26 @@ class _Passing:
 
     def go_on(self, selector: selectors.BaseSelector, events: int) -> None:
         """Send and receive what is possible at once; forget the socket when all has come."""
-        if events & selectors.EVENT_READ:
-            count = self._sock.recv_into(self._missing)
-            if count == 0:
-                raise Wrong("the server closed a connection")
-            self._missing = self._missing[count:]
-            if not self._missing:
+        with contextlib.suppress(*NOT_YET):  # over TLS there may be a part of a record
+            if events & selectors.EVENT_READ and self._receive():
                 selector.unregister(self._sock)
                 return
-        if events & selectors.EVENT_WRITE:
-            self._unsent = self._unsent[self._sock.send(self._unsent) :]
-            if not self._unsent:
+        with contextlib.suppress(*NOT_YET):
+            if events & selectors.EVENT_WRITE and self._send():
                 selector.modify(self._sock, selectors.EVENT_READ, self)
+
+    def _receive(self) -> bool:
+        """Returns whether that was all."""
+        count = self._sock.recv_into(self._missing)
+        if count == 0:
+            raise Wrong("the server closed a connection")
+        self._missing = self._missing[count:]
+        return not self._missing
+
+    def _send(self) -> bool:
+        """Returns whether that was all."""
+        self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        return not self._unsent
 
 
 def difference(data: bytes, expected: bytes) -> Wrong:

@@ -6,9 +6,10 @@ import datetime
 import os
 import platform
 import resource
+import shutil
 from pathlib import Path
 
-__all__ = ["describe", "pin", "processors", "raise_descriptors"]
+__all__ = ["describe", "find_executable", "pin", "processors", "raise_descriptors"]
 
 
 def processors() -> tuple[int | None, int | None]:
@@ -38,6 +39,11 @@ def raise_descriptors() -> int:
             return soft
         return wanted
     return enough if soft == resource.RLIM_INFINITY else soft
+
+
+def find_executable(name: str) -> str | None:
+    """A program: what the environment has (NODE for node), or the first on the PATH; None if there is neither."""
+    return shutil.which(os.environ.get(name.upper()) or name)
 
 
 def describe() -> dict[str, str]:

@@ -12,6 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from .figures import Report, Result, is_rate
 from .peers import OURS
+from .works import GROWTH_GROUP
 
 __all__ = ["draw"]
 
@@ -34,8 +35,8 @@ STYLE: dict[Any, Any] = {
 def draw(report: Report, path: Path) -> None:
     """Write the picture of a report, as SVG."""
     groups = report.groups()
-    growth = [results for name, results in groups.items() if results[0].work.group]
-    panels = [results for name, results in groups.items() if not results[0].work.group]
+    growth = [results for name, results in groups.items() if results[0].work.group == GROWTH_GROUP]
+    panels = [results for name, results in groups.items() if results[0].work.group != GROWTH_GROUP]
     count = len(panels) + bool(growth)
     rows = -(-count // COLUMNS)
     with mpl.rc_context(STYLE):

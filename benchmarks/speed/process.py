@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from .connections import HOST
+from .answers import SIZE
+from .connections import HOST, Address
+from .files import certificate_file, client_context, content_file
 from .wire import Wrong
 
 __all__ = ["TOP", "Running", "free_port", "launch", "processor_time"]
@@ -27,19 +29,26 @@ TOP = Path(__file__).parent.parent.parent
 
 
 class Running:
-    """A server that answers on `port`."""
+    """A server.
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, said: IO[bytes]) -> None:
+    Attributes:
+      pid: its process.
+      address: where it answers.
+      size: how many MiB its downloads have, and what is uploaded to it.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], address: Address, said: IO[bytes], size: int = SIZE) -> None:
         self._process = process
         self._said = said
         self.pid = process.pid
-        self.port = port
+        self.address = address
+        self.size = size
 
     def wait_until_it_answers(self) -> None:
         until = time.monotonic() + START
         while self._process.poll() is None:
             try:
-                socket.create_connection((HOST, self.port), timeout=1).close()
+                socket.create_connection((HOST, self.address.port), timeout=1).close()
             except OSError as exc:
                 if time.monotonic() > until:
                     raise Wrong(f"the server does not answer after {START} seconds") from exc
@@ -64,6 +73,13 @@ class Running:
             statm = Path(f"/proc/{self._process.pid}/statm").read_text()
             return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
         return int(_ask_ps("rss", self._process.pid)) * 1024
+
+    def peak(self) -> int:
+        """Bytes of memory that it has had in use at most; where the system does not tell it, that it has now."""
+        if sys.platform == "linux":
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+            return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        return self.resident()
 
     @contextmanager
     def killed_after(self, seconds: float) -> Iterator[None]:
@@ -99,27 +115,36 @@ def _seconds(time_used: str) -> float:
 
 
 @contextmanager
-def launch(program: Sequence[str], processor: int | None = None) -> Iterator[Running]:
+def launch(
+    program: Sequence[str], processor: int | None = None, *, tls: bool = False, content: bool = False, size: int = SIZE
+) -> Iterator[Running]:
     """Run a server of `benchmarks.speed.servers` for the length of the block.
 
     Args:
       program: its module, with arguments; see `Peer.program`.
       processor: the one that it is kept to.
+      tls: whether it serves over TLS.
+      content: whether it has the content of downloads.
+      size: see `Running`.
 
     Raises:
       Wrong: it ended by itself, or does not answer.
     """
-    port = free_port()
+    address = Address(free_port(), client_context() if tls else None)
     place = [] if processor is None else ["--processor", str(processor)]
+    if tls:
+        place += ["--certificate", str(certificate_file())]
+    if content:
+        place += ["--content", str(content_file(size))]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            [*COMMAND, *place, *program, str(port)],
+            [*COMMAND, *place, *program, str(address.port)],
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=subprocess.STDOUT,
             cwd=TOP,
         )
-        running = Running(process, port, said)
+        running = Running(process, address, said, size)
         try:
             try:
                 running.wait_until_it_answers()

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from .answers import QUICK_SIZE, SIZE
 from .figures import Result
 from .peers import Peer
 from .process import Running, launch
 from .wire import Wrong
-from .works import Memory, Timed
+from .work import AnyWork, Memory, Peak, Timed
 
 __all__ = ["Settings", "measure_group"]
 
@@ -38,8 +39,10 @@ class Settings:
     until: float = math.inf
 
 
-def measure_group(works: Sequence[Timed | Memory], peers: Sequence[Peer], settings: Settings) -> list[Result]:
+def measure_group(works: Sequence[AnyWork], peers: Sequence[Peer], settings: Settings) -> list[Result]:
     """Measure some works, with a fresh process for each server that can do one of them.
+
+    They are all over TLS, or none is.
 
     A server that fails is reported in its results, and has no further turn.
     """
@@ -47,15 +50,19 @@ def measure_group(works: Sequence[Timed | Memory], peers: Sequence[Peer], settin
         Result(work, peer.name, work.scaled(settings.quick, settings.descriptors))
         for work in works
         for peer in peers
-        if work.kind in peer.speaks
+        if work.kind in peer.speaks and (not work.tls or "tls" in peer.speaks)
     ]
+    tls, content = any(work.tls for work in works), any(work.content for work in works)
+    size = QUICK_SIZE if settings.quick else SIZE
     taking_part = {result.peer for result in results}
     with ExitStack() as stack:
         running: dict[str, Running] = {}
         for peer in peers:
             if peer.name in taking_part:
                 try:
-                    running[peer.name] = stack.enter_context(launch(peer.program, settings.processor))
+                    running[peer.name] = stack.enter_context(
+                        launch(peer.program, settings.processor, tls=tls, content=content, size=size)
+                    )
                 except (Wrong, OSError) as exc:
                     _fail(results, peer.name, exc)
         for number in range(settings.rounds):
@@ -75,7 +82,9 @@ def _take_turn(result: Result, server: Running, seconds: float) -> None:
         case Timed() as work:
             result.samples.append(work.measure(server, result.connections, seconds))
             result.figures.append(result.samples[-1].rate)
-        case Memory() as work if not result.figures:  # what a process once had it may keep: only the first time counts
+        case Memory() | Peak() as work if (
+            not result.figures
+        ):  # what a process once had it may keep: only the first time counts
             result.figures.append(work.measure(server, result.connections))
 
 

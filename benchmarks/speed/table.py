@@ -60,7 +60,7 @@ def _line(result: Result, reference: Result) -> str:
     if result.samples:
         server = quartiles([sample.server_busy for sample in result.samples]).median
         generator = quartiles([sample.generator_busy for sample in result.samples]).median
-        line += f"{quartiles(result.costs).median:6.1f} us  {server:4.0%} {generator:4.0%}"
+        line += f"{result.cost.median:6.1f} us  {server:4.0%} {generator:4.0%}"
     return line
 
 

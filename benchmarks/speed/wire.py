@@ -10,10 +10,22 @@ import base64
 from websockets.frames import Frame, Opcode
 from websockets.utils import accept_key
 
-__all__ = ["BODY", "KEYS", "Wrong", "check_body", "check_switch", "client_frame", "complete_length"]
-__all__ += ["get", "payloads", "post", "server_frame", "upgrade"]
+from .answers import BODY, BODY_LENGTH, FIELDS
 
-BODY = b"hello"  # what every server answers to GET /
+__all__ = ["KEYS", "LAST_CHUNK", "VARIETY", "Wrong", "check_body", "check_body_length", "check_fields", "check_switch"]
+__all__ += [
+    "chunks",
+    "client_frame",
+    "complete_length",
+    "get",
+    "head_of",
+    "payloads",
+    "post",
+    "request",
+    "server_frame",
+]
+__all__ += ["upgrade"]
+
 VARIETY = 7  # so many different messages follow one another: an old reply, or another connection's, is noticed
 KEYS = [base64.b64encode(bytes([number] * 16)).decode() for number in range(VARIETY)]
 
@@ -25,23 +37,35 @@ class Wrong(Exception):
 # ---- requests
 
 
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def request(method: str, target: str, fields: str = "") -> bytes:
+    """The head of a request."""
+    return f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmarks\r\n{fields}\r\n".encode()
+
+
 def get(target: str = "/", fields: str = "") -> bytes:
     """A request without a body."""
-    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmarks\r\n{fields}\r\n".encode()
+    return request("GET", target, fields)
 
 
-def post(size: int, chunk: int = 0, target: str = "/") -> bytes:
-    """A request with a body of so many bytes; the server answers with that number.
+def chunks(data: bytes, size: int) -> bytes:
+    """The data in chunks of this size, and none that ends it (RFC 9112 section 7.1)."""
+    parts = (data[start : start + size] for start in range(0, len(data), size))
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+def post(body: bytes, chunk: int | None = None, target: str = "/") -> bytes:
+    """A request with a body; the server answers with its length.
 
     Args:
-      chunk: the size of the body's chunks; 0 for a body with a Content-Length.
-      target: "/upload" for a body that is not kept in memory.
+      chunk: how many bytes of the body are in a chunk; None sends a Content-Length.
+      target: "/" for a body that is read at once, "/upload" for one that is read in pieces.
     """
-    framing = "Transfer-Encoding: chunked" if chunk else f"Content-Length: {size}"
-    head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmarks\r\n{framing}\r\n\r\n".encode()
-    if chunk == 0:
-        return head + bytes(size)
-    return head + b"%x\r\n%b\r\n" % (chunk, bytes(chunk)) * (size // chunk) + b"0\r\n\r\n"
+    if chunk is None:
+        return request("POST", target, f"Content-Length: {len(body)}\r\n") + body
+    return request("POST", target, "Transfer-Encoding: chunked\r\n") + chunks(body, chunk) + LAST_CHUNK
 
 
 def upgrade(protocol: str, target: str = "/", key: str = KEYS[0], body: bytes = b"") -> bytes:
@@ -49,9 +73,9 @@ def upgrade(protocol: str, target: str = "/", key: str = KEYS[0], body: bytes = 
     fields = f"Connection: Upgrade\r\nUpgrade: {protocol}\r\n"
     if protocol == "websocket":
         fields += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
-    if body:
-        fields += f"Content-Length: {len(body)}\r\n"
-    return get(target, fields) + body
+    if not body:
+        return get(target, fields)
+    return request("POST", target, f"{fields}Content-Length: {len(body)}\r\n") + body
 
 
 # ---- responses
@@ -62,22 +86,35 @@ def complete_length(data: bytes) -> int | None:
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return None
-    _, headers = _parse(data[: end + 2])
+    _, headers = head_of(data[: end + 2])
     return end + 4 + int(headers.get("content-length", "0"))
 
 
-def check_body(response: bytes) -> None:
-    """The response to GET / has status 200 and the body it must have.
+def check_body(response: bytes, expected: bytes = BODY) -> None:
+    """A response has status 200 and the body it must have: by default that of GET /.
 
     Raises:
       Wrong: it has not.
     """
     head, _, body = response.partition(b"\r\n\r\n")
-    status, _ = _parse(head)
+    status, _ = head_of(head)
     if status != 200:
         raise Wrong(f"status {status} instead of 200")
-    if body != BODY:
-        raise Wrong(f"body {body[:80]!r} instead of {BODY!r}")
+    if body != expected:
+        raise Wrong(f"body {body[:80]!r} instead of {expected!r}")
+
+
+def check_fields(response: bytes) -> None:
+    """The response to GET /fields has, besides, all the fields it must have.
+
+    Raises:
+      Wrong: it has not.
+    """
+    check_body(response)
+    _, headers = head_of(response.partition(b"\r\n\r\n")[0])
+    for name, value in FIELDS:
+        if headers.get(name) != value:
+            raise Wrong(f"{name}: {headers.get(name)!r} instead of {value!r}")
 
 
 def check_switch(response: bytes, protocol: str, key: str) -> None:
@@ -87,7 +124,7 @@ def check_switch(response: bytes, protocol: str, key: str) -> None:
       Wrong: it is not, or its Sec-WebSocket-Accept is not this key's.
     """
     head, _, rest = response.partition(b"\r\n\r\n")
-    status, headers = _parse(head)
+    status, headers = head_of(head)
     if status != 101:
         raise Wrong(f"status {status} instead of 101")
     if headers.get("upgrade", "").lower() != protocol or "upgrade" not in headers.get("connection", "").lower():
@@ -98,7 +135,24 @@ def check_switch(response: bytes, protocol: str, key: str) -> None:
         raise Wrong(f"{rest[:80]!r} after the 101")
 
 
-def _parse(head: bytes) -> tuple[int, dict[str, str]]:
+def check_body_length(response: bytes, protocol: str, length: int) -> None:
+    """The response to `upgrade` with a body is a 101 that tells its length.
+
+    Raises:
+      Wrong: it does not.
+    """
+    check_switch(response, protocol, KEYS[0])
+    _, headers = head_of(response.partition(b"\r\n\r\n")[0])
+    if headers.get(BODY_LENGTH) != str(length):
+        raise Wrong(f"{BODY_LENGTH} {headers.get(BODY_LENGTH)} instead of {length}")
+
+
+def head_of(head: bytes) -> tuple[int, dict[str, str]]:
+    """The status and the fields of a response, by their names in lower case.
+
+    Raises:
+      Wrong: it does not begin as one of HTTP/1.1.
+    """
     first, *lines = head.decode("latin-1").split("\r\n")
     version, _, rest = first.partition(" ")
     if version != "HTTP/1.1" or not rest[:3].isdigit():

@@ -2,93 +2,70 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
-from .connections import close, open_upgraded
-from .loads import Broadcast, Bulk, Echo, Get, Handshake, Load, measure
-from .meter import Meter, Sample
+from . import exchanges
+from .answers import MIB
+from .event_streams import EventStreams
+from .exchanges import Exchange
+from .loads import Broadcast, Bulk, Echo, Handshake, Load, Requests
 from .process import Running
+from .transfers import Download, Upload
+from .work import AnyWork, Memory, Peak, Timed
 
-__all__ = ["GROWTH", "RAW", "WORKS", "Memory", "Timed", "Work"]
+__all__ = ["GROWTH", "GROWTH_GROUP", "RAW", "WORKS"]
 
+GROWTH_GROUP = "growth"
 RAW = "echo"  # the protocol of our own behind Upgrade
 KIB = 1024
-CONNECTIONS = 32
-SETTLE = 0.4  # seconds until a server's memory is looked at
-DESCRIPTORS = 64  # that either side needs besides its connections
+MakeLoad = Callable[[Running, int], Load]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """Something to measure.
-
-    Attributes:
-      group: the works of a group are measured together, in turn.
-      title: what it is, with what one operation is.
-      unit: of the figure.
-      kind: what a server must speak to do it; see `Peer.speaks`.
-      connections: how many are open at once.
-      quick: and how many when it has to be quick.
-    """
-
-    name: str
-    group: str = ""
-    title: str
-    unit: str
-    kind: str
-    connections: int = CONNECTIONS
-    quick: int = CONNECTIONS
-
-    def scaled(self, quick: bool, descriptors: int) -> int:
-        """With how many connections to do it, given how many descriptors each side may have."""
-        return min(self.quick if quick else self.connections, descriptors - DESCRIPTORS)
+def _requests(repeated: list[Exchange]) -> MakeLoad:
+    return lambda server, connections: Requests(server.address, connections, repeated)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Timed(Work):
-    """A load that is repeated for some seconds; the figure is its rate, and higher is better."""
-
-    load: Callable[[int, int], Load]
-
-    def measure(self, server: Running, connections: int, seconds: float) -> Sample:
-        with server.killed_after(seconds + 30):
-            return measure(self.load(server.port, connections), Meter(server.clock), seconds)
+def _handshakes(repeated: list[Exchange]) -> MakeLoad:
+    return lambda server, connections: Handshake(server.address, connections, repeated)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Memory(Work):
-    """What a server's resident memory grows by for each idle connection; lower is better."""
-
-    protocol: str
-
-    def measure(self, server: Running, connections: int) -> float:
-        """The figure, in KiB."""
-        first = max(1, connections // 20)  # these find what is needed only once
-        with server.killed_after(60):
-            opened = open_upgraded(server.port, first, self.protocol)
-            try:
-                time.sleep(SETTLE)
-                before = server.resident()
-                opened += open_upgraded(server.port, connections - first, self.protocol)
-                time.sleep(SETTLE)
-                after = server.resident()
-            finally:
-                close(opened)
-        return (after - before) / (connections - first) / KIB
+def _echo(protocol: str, size: int) -> MakeLoad:
+    return lambda server, connections: Echo(server.address, connections, protocol, size)
 
 
-def _echo(protocol: str, size: int) -> Callable[[int, int], Load]:
-    return lambda port, connections: Echo(port, connections, protocol, size)
+def _bulk(server: Running, connections: int) -> Load:
+    return Bulk(server.address, connections, RAW, MIB)
+
+
+def _broadcast(server: Running, connections: int) -> Load:
+    return Broadcast(server.address, connections, 64)
+
+
+def _events(server: Running, connections: int) -> Load:
+    return EventStreams(server.address, connections)
+
+
+def _upload(chunk: int | None = None, part: int = 1) -> MakeLoad:
+    return lambda server, _: Upload(server.address, server.size // part, chunk)
+
+
+def _download(target: str) -> MakeLoad:
+    return lambda server, _: Download(server.address, server.size, target)
+
+
+_requests_of = partial(Timed, unit="requests/s")
+_handshakes_of = partial(Timed, unit="handshakes/s")
+_echoes_of = partial(Timed, unit="echoes/s")
+_transfer = partial(Timed, unit="MiB/s", kind="web", connections=1, quick=1)
+_deliveries = partial(Timed, unit="deliveries/s")
 
 
 def _growth(connections: int, quick: int) -> Timed:
-    return Timed(
+    return _echoes_of(
         name=f"growth-{connections}",
-        group="growth",
+        group=GROWTH_GROUP,
         title="raw echo of 64 bytes",
-        unit="echoes/s",
         kind="raw",
         connections=connections,
         quick=quick,
@@ -96,52 +73,180 @@ def _growth(connections: int, quick: int) -> Timed:
     )
 
 
+def _peak(name: str, group: str, title: str, tls: bool = False) -> Peak:
+    return Peak(
+        name=name,
+        group=group,
+        title=title,
+        unit="MiB",
+        kind="web",
+        tls=tls,
+        content=True,
+        connections=1,
+        quick=1,
+        target="/download",
+    )
+
+
 GROWTH = ("growth-100", "growth-5000")  # the rate at the second over the rate at the first is the figure
-_WORKS: list[Timed | Memory] = [
-    Timed(name="get", title="GET, connections kept", unit="requests/s", kind="http", load=Get),
-    Timed(
+
+_HTTP: list[AnyWork] = [
+    _requests_of(name="get", title="GET, connections kept", kind="http", load=_requests(exchanges.gets())),
+    _requests_of(
+        name="fields",
+        group="requests",
+        title="GET whose response has 20 fields",
+        kind="web",
+        load=_requests(exchanges.gets_with_fields()),
+    ),
+    _requests_of(
+        name="post",
+        group="requests",
+        title="POST of 1 KiB with a Content-Length",
+        kind="web",
+        load=_requests(exchanges.posts(KIB)),
+    ),
+    _requests_of(
+        name="post-chunked",
+        group="requests",
+        title="POST of 1 KiB in a chunk",
+        kind="web",
+        load=_requests(exchanges.posts(KIB, chunked=True)),
+    ),
+    _transfer(name="upload", group="uploads", title="upload with a Content-Length", load=_upload()),
+    _transfer(name="upload-64k", group="uploads", title="upload in chunks of 64 KiB", load=_upload(64 * KIB)),
+    _transfer(name="upload-1k", group="uploads", title="upload in chunks of 1 KiB", load=_upload(KIB, part=5)),
+    _peak("download-peak", "downloads", "peak of memory in a download of bytes"),
+    _transfer(
+        name="download",
+        group="downloads",
+        title="download of bytes",
+        content=True,
+        load=_download("/download"),
+    ),
+    _transfer(
+        name="stream",
+        group="downloads",
+        title="download in pieces of 64 KiB",
+        content=True,
+        load=_download("/stream"),
+    ),
+    _transfer(name="file", group="downloads", title="download of a file", content=True, load=_download("/file")),
+    _deliveries(
+        name="events",
+        title="event to all event streams",
+        kind="web",
+        connections=1000,
+        quick=100,
+        load=_events,
+    ),
+]
+_UPGRADES: list[AnyWork] = [
+    _handshakes_of(
         name="handshake",
         title="connect, upgrade to one's own protocol, close",
-        unit="handshakes/s",
         kind="raw",
-        load=lambda port, connections: Handshake(port, connections, RAW),
+        load=_handshakes(exchanges.switches(RAW)),
     ),
-    Timed(
+    _handshakes_of(
+        name="upgrade-body",
+        title="connect, send a body of 1 KiB, upgrade, close",
+        kind="raw-body",
+        load=_handshakes(exchanges.switches_with_body(RAW, KIB)),
+    ),
+    _handshakes_of(
         name="ws-handshake",
         title="connect, WebSocket handshake, close",
-        unit="handshakes/s",
         kind="websocket",
-        load=lambda port, connections: Handshake(port, connections, "websocket"),
+        load=_handshakes(exchanges.switches("websocket")),
     ),
-    Timed(name="raw-64", title="raw echo of 64 bytes", unit="echoes/s", kind="raw", load=_echo(RAW, 64)),
-    Timed(
-        name="raw-1m",
-        title="raw echo of 1 MiB",
-        unit="MiB/s",
-        kind="raw",
-        connections=4,
-        quick=4,
-        load=lambda port, connections: Bulk(port, connections, RAW, KIB * KIB),
-    ),
-    Timed(
-        name="ws-64", title="WebSocket echo of 64 bytes", unit="echoes/s", kind="websocket", load=_echo("websocket", 64)
-    ),
-    Timed(
-        name="ws-64k",
-        title="WebSocket echo of 64 KiB",
-        unit="echoes/s",
-        kind="websocket",
-        load=_echo("websocket", 64 * KIB),
-    ),
-    Timed(
+    _echoes_of(name="raw-64", title="raw echo of 64 bytes", kind="raw", load=_echo(RAW, 64)),
+    Timed(name="raw-1m", title="raw echo of 1 MiB", unit="MiB/s", kind="raw", connections=4, quick=4, load=_bulk),
+    _echoes_of(name="ws-64", title="WebSocket echo of 64 bytes", kind="websocket", load=_echo("websocket", 64)),
+    _echoes_of(name="ws-64k", title="WebSocket echo of 64 KiB", kind="websocket", load=_echo("websocket", 64 * KIB)),
+    _deliveries(
         name="broadcast",
         title="WebSocket broadcast of 64 bytes to all",
-        unit="deliveries/s",
         kind="broadcast",
         connections=500,
         quick=100,
-        load=lambda port, connections: Broadcast(port, connections, 64),
+        load=_broadcast,
     ),
+]
+_TLS: list[AnyWork] = [
+    _handshakes_of(
+        name="tls-handshake",
+        group="tls-requests",
+        title="connect, TLS handshake, GET, close",
+        kind="http",
+        tls=True,
+        connections=8,
+        quick=8,
+        load=_handshakes(exchanges.gets()),
+    ),
+    _requests_of(
+        name="tls-get",
+        group="tls-requests",
+        title="GET over TLS, connections kept",
+        kind="http",
+        tls=True,
+        load=_requests(exchanges.gets()),
+    ),
+    _peak("tls-download-peak", "tls-downloads", "peak of memory in a download of bytes over TLS", tls=True),
+    _transfer(
+        name="tls-download",
+        group="tls-downloads",
+        title="download of bytes over TLS",
+        tls=True,
+        content=True,
+        load=_download("/download"),
+    ),
+    _echoes_of(
+        name="tls-raw-64",
+        group="tls-raw",
+        title="raw echo of 64 bytes over TLS",
+        kind="raw",
+        tls=True,
+        load=_echo(RAW, 64),
+    ),
+    Timed(
+        name="tls-raw-1m",
+        group="tls-raw",
+        title="raw echo of 1 MiB over TLS",
+        unit="MiB/s",
+        kind="raw",
+        tls=True,
+        connections=4,
+        quick=4,
+        load=_bulk,
+    ),
+    _echoes_of(
+        name="tls-ws-64",
+        group="tls-websocket",
+        title="WebSocket echo of 64 bytes over TLS",
+        kind="websocket",
+        tls=True,
+        load=_echo("websocket", 64),
+    ),
+    _echoes_of(
+        name="tls-ws-64k",
+        group="tls-websocket",
+        title="WebSocket echo of 64 KiB over TLS",
+        kind="websocket",
+        tls=True,
+        load=_echo("websocket", 64 * KIB),
+    ),
+    _deliveries(
+        name="tls-broadcast",
+        title="WebSocket broadcast of 64 bytes to all over TLS",
+        kind="broadcast",
+        tls=True,
+        connections=500,
+        quick=100,
+        load=_broadcast,
+    ),
+]
+_CONNECTIONS: list[AnyWork] = [
     Memory(
         name="memory-raw",
         title="memory of an idle upgraded connection",
@@ -160,9 +265,28 @@ _WORKS: list[Timed | Memory] = [
         quick=300,
         protocol="websocket",
     ),
+    Memory(
+        name="memory-silent",
+        title="memory of a connection that has sent nothing",
+        unit="KiB",
+        kind="raw",
+        connections=2000,
+        quick=300,
+        protocol=None,
+    ),
+    Memory(
+        name="tls-memory-silent",
+        title="memory of a connection that has sent nothing where TLS is spoken",
+        unit="KiB",
+        kind="raw",
+        tls=True,
+        connections=2000,
+        quick=300,
+        protocol=None,
+    ),
     _growth(10, 10),
     _growth(100, 100),
     _growth(1000, 300),
     _growth(5000, 1000),
 ]
-WORKS = {work.name: work for work in _WORKS}
+WORKS = {work.name: work for work in [*_HTTP, *_UPGRADES, *_TLS, *_CONNECTIONS]}

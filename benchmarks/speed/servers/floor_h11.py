@@ -5,6 +5,8 @@ from __future__ import annotations
 import h11
 import trio
 
+from .place import Place
+
 SIZE = 65536
 
 
@@ -50,5 +52,5 @@ async def echo(connection: h11.Connection, stream: trio.SocketStream) -> None:
         await stream.send_all(data)
 
 
-def serve(port: int) -> None:
-    trio.run(trio.serve_tcp, handle, port)
+def serve(place: Place) -> None:
+    trio.run(trio.serve_tcp, handle, place.port)

@@ -9,11 +9,13 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve as serve_asgi
 
-from .asgi import application
+from .asgi import Application
+from .place import Place
 
 
-def serve(port: int) -> None:
+def serve(place: Place) -> None:
     config = Config()
-    config.bind = [f"127.0.0.1:{port}"]
+    config.bind = [f"127.0.0.1:{place.port}"]
     config.loglevel = "critical"
-    trio.run(partial(serve_asgi, cast(Any, application), config))
+    config.certfile = config.keyfile = place.certificate
+    trio.run(partial(serve_asgi, cast(Any, Application(place, trio.Event)), config))

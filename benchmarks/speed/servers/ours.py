@@ -2,30 +2,66 @@
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
+
+import trio
 
 import trio_upgrade
 from trio_upgrade import Request, Response, Server, UpgradedStream, websocket
 
+from ..answers import BODY, BODY_LENGTH, FIELDS
+from .events import Events
+from .place import Place
+
 WebSocket = websocket.WebSocket[str | bytes]
 members: set[WebSocket] = set()
+events = Events(trio.Event)
+place = Place(0)
 
 
 async def on_request(request: Request) -> Response:
+    match request.path:
+        case "/" if request.method == "POST":
+            return Response(200, str(len(await request.body.read())))
+        case "/":
+            return Response(200, BODY, content_type="text/plain")
+        case "/fields":
+            return Response(200, BODY, FIELDS, content_type="text/plain")
+        case "/upload":
+            return Response(200, str(await length_of(request)))
+        case "/events":
+            return answer_events(request)
+        case "/download":
+            return Response(200, place.content)
+        case "/stream":
+            return Response(200, stream_content())
+        case "/file" if place.file is not None:
+            return Response.file(place.file)
+    return Response(404)
+
+
+async def length_of(request: Request) -> int:
+    """The length of a body that would be too large for memory."""
+    length = 0
+    async for data in request.body:
+        length += len(data)
+    return length
+
+
+def answer_events(request: Request) -> Response:
+    if request.method == "GET":
+        return Response(200, events.follow(), content_type="text/event-stream")
     if request.method == "POST":
-        return Response(200, b"%d" % await body_size(request), content_type="text/plain")
-    return Response(200, b"hello", content_type="text/plain")
+        events.tell_next()
+    else:
+        events.end()
+    return Response(200, BODY)
 
 
-async def body_size(request: Request) -> int:
-    """Read the body, a large one piece by piece."""
-    if request.target != "/upload":
-        return len(await request.body.read())
-    size = 0
-    async for part in request.body:
-        size += len(part)
-    return size
+async def stream_content() -> AsyncGenerator[bytes, None]:
+    for _ in range(place.repeated):
+        for piece in place.pieces:
+            yield piece
 
 
 def on_upgrade(request: Request, stream: UpgradedStream) -> Awaitable[Response | None]:
@@ -35,9 +71,8 @@ def on_upgrade(request: Request, stream: UpgradedStream) -> Awaitable[Response |
 
 
 async def echo(request: Request, stream: UpgradedStream) -> None:
-    if request.target == "/body":
-        await request.body.read()
-    await request.accept("echo")
+    fields = {BODY_LENGTH: str(len(await request.body.read()))} if request.method == "POST" else {}
+    await request.accept("echo", fields)
     async for data in stream:
         await stream.send_all(data)
 
@@ -58,10 +93,7 @@ async def broadcast_messages(ws: WebSocket) -> None:
         members.discard(ws)
 
 
-def serve(port: int, certificate: str | None = None) -> None:
-    """Serve, over TLS if there is a file with a certificate and its key."""
-    context = None
-    if certificate is not None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate)
-    trio_upgrade.run(Server(on_request, on_upgrade=on_upgrade), port=port, ssl_context=context)
+def serve(at: Place) -> None:
+    global place
+    place = at
+    trio_upgrade.run(Server(on_request, on_upgrade=on_upgrade), port=at.port, ssl_context=at.context())

@@ -8,6 +8,8 @@ import trio
 import trio_websocket
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest
 
+from .place import Place
+
 members: set[WebSocketConnection] = set()
 
 
@@ -34,6 +36,6 @@ async def broadcast(ws: WebSocketConnection) -> None:
         members.discard(ws)
 
 
-def serve(port: int) -> None:
+def serve(place: Place) -> None:
     logging.disable()  # each reset is an error to it
-    trio.run(trio_websocket.serve_websocket, handle, "127.0.0.1", port, None)
+    trio.run(trio_websocket.serve_websocket, handle, "127.0.0.1", place.port, place.context())

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import asyncio
+from typing import Any, Literal, cast
 
 import uvicorn
 
-from .asgi import application
+from .asgi import Application
+from .place import Place
 
 
-def serve(port: int, parser: Literal["h11", "httptools"]) -> None:
+def serve(place: Place, parser: Literal["h11", "httptools"]) -> None:
     uvicorn.run(
-        application,
-        port=port,
+        cast(Any, Application(place, asyncio.Event)),
+        port=place.port,
         http=parser,
         loop="uvloop" if parser == "httptools" else "asyncio",
         log_level="critical",
         access_log=False,
         ws_per_message_deflate=False,
+        ssl_certfile=place.certificate,
     )

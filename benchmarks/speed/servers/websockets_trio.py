@@ -9,6 +9,8 @@ import trio
 import websockets.trio.server
 from websockets.trio.server import ServerConnection
 
+from .place import Place
+
 members: set[ServerConnection] = set()
 
 
@@ -30,10 +32,10 @@ async def broadcast(ws: ServerConnection) -> None:
         members.discard(ws)
 
 
-async def run(port: int) -> None:
-    await websockets.trio.server.serve(handle, port, compression=None)
+async def run(place: Place) -> None:
+    await websockets.trio.server.serve(handle, place.port, ssl=place.context(), compression=None)
 
 
-def serve(port: int) -> None:
+def serve(place: Place) -> None:
     logging.disable()  # each reset is an error to it
-    trio.run(partial(run, port))
+    trio.run(partial(run, place))

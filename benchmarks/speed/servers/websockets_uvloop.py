@@ -8,6 +8,8 @@ import uvloop
 import websockets.asyncio.server
 from websockets.asyncio.server import ServerConnection
 
+from .place import Place
+
 members: set[ServerConnection] = set()
 
 
@@ -29,11 +31,14 @@ async def broadcast(ws: ServerConnection) -> None:
         members.discard(ws)
 
 
-async def run(port: int) -> None:
-    async with websockets.asyncio.server.serve(handle, "127.0.0.1", port, compression=None) as server:
+async def run(place: Place) -> None:
+    context = place.context()
+    async with websockets.asyncio.server.serve(
+        handle, "127.0.0.1", place.port, ssl=context, compression=None
+    ) as server:
         await server.serve_forever()
 
 
-def serve(port: int) -> None:
+def serve(place: Place) -> None:
     logging.disable()  # each reset is an error to it
-    uvloop.run(run(port))
+    uvloop.run(run(place))
