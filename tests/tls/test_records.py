@@ -364,6 +364,44 @@ async def test_an_interrupt_loses_nothing() -> None:
         pair.transport.clear_interrupt()
 
 
+async def test_a_deadline_loses_nothing() -> None:
+    async with tls_pair(CONTEXTS) as pair:
+        record = pair.client.encrypt(b"hello")
+        for part in (b"", record[:10]):
+            await pair.socket.send_all(part)
+            start = trio.current_time()
+            with trio.fail_after(5):
+                assert await pair.transport.receive_before(start + 0.02, 100) is None
+            assert trio.current_time() >= start + 0.02
+        await pair.socket.send_all(record[10:])
+        assert await pair.transport.receive_before(trio.current_time() + 5, 3) == b"hel"
+        assert await pair.transport.receive_before(trio.current_time() - 5, 3) == b"lo"  # it is there already
+        assert pair.transport.bytes_received == 5
+
+
+@pytest.mark.parametrize("sent", [b"", b"hello"], ids=["nothing has arrived", "something has"])
+async def test_only_one_task_may_receive(sent: bytes) -> None:
+    refused = 0
+
+    async def receive() -> None:
+        nonlocal refused
+        try:
+            await pair.transport.receive_some(1)
+        except trio.BusyResourceError:
+            refused += 1
+
+    async with tls_pair(CONTEXTS) as pair:
+        if sent:
+            await pair.send(sent)
+            assert await pair.transport.receive_some(1) == sent[:1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()
+            assert refused == 1
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_peer_that_floods_with_key_updates_leaves_others_their_turns(contexts: Contexts) -> None:
     async with tls_pair(contexts) as pair:
         flood = b"".join(pair.records.key_update() for _ in range(15_000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,25 @@ async def test_send_nowait_while_another_task_sends_is_an_error() -> None:
             with pytest.raises(trio.BusyResourceError):
                 pair.transport.send_nowait(b"x")
             nursery.cancel_scope.cancel()
+
+
+async def test_only_one_task_may_send() -> None:
+    """Also while the first waits for what send_nowait has left."""
+    for left in (False, True):
+        async with tls_pair(CONTEXTS) as pair:
+            if left:
+                await clog(pair)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(pair.transport.send_all, bytes(2**20))
+                await trio.testing.wait_all_tasks_blocked()
+                for call in (
+                    partial(pair.transport.send_all, b"x"),
+                    pair.transport.wait_send_all_might_not_block,
+                    pair.transport.send_eof,
+                ):
+                    with pytest.raises(trio.BusyResourceError), trio.fail_after(1):
+                        await call()
+                nursery.cancel_scope.cancel()
 
 
 async def test_send_nowait_of_nothing_takes_nothing() -> None:
