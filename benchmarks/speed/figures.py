@@ -11,7 +11,7 @@ from .peers import OURS
 from .work import Timed, Work
 from .works import GROWTH, WORKS
 
-__all__ = ["Quartiles", "Report", "Result", "growths", "is_rate", "quartiles", "ratios", "reference_among"]
+__all__ = ["Quartiles", "Report", "Result", "cost_unit", "growths", "is_rate", "quartiles", "ratios", "reference_among"]
 __all__ += ["results_from_json"]
 
 
@@ -54,8 +54,8 @@ class Result:
 
     @property
     def costs(self) -> list[float]:
-        """Microseconds of the server's processor time for an operation, round by round."""
-        return [sample.cost for sample in self.samples]
+        """What an operation costs, round by round: microseconds of the server's processor time, or memory."""
+        return [sample.cost for sample in self.samples] if is_rate(self.work) else self.figures
 
     @property
     def cost(self) -> Quartiles:
@@ -164,3 +164,10 @@ class Report:
 def is_rate(work: Work) -> bool:
     """Whether more is better."""
     return isinstance(work, Timed)
+
+
+def cost_unit(work: Work) -> str:
+    """The unit of what an operation costs."""
+    if not is_rate(work):
+        return work.unit
+    return "µs of processor time a MiB" if work.unit == "MiB/s" else "µs of processor time"

@@ -1,4 +1,7 @@
-"""The report as a picture: a panel for each work, and how the rate changes with the number of connections."""
+"""The report as a picture: what some works cost, and how the rate changes with the number of connections.
+
+Processor time is drawn and not the rate: where the load generator is the limit, the rate is its own.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .figures import Report, Result, is_rate
+from .figures import Report, Result, cost_unit
 from .peers import OURS
 from .works import GROWTH_GROUP
 
 __all__ = ["draw"]
 
+PANELS = ["get", "post", "upload", "download", "file", "events", "handshake", "raw-64", "ws-64", "ws-64k", "broadcast"]
+PANELS += ["tls-handshake", "tls-get", "tls-raw-64", "tls-ws-64", "memory-raw", "memory-ws"]
 COLUMNS = 3
-PLACES = 8  # bars in a panel
+PLACES = 10  # bars in a panel
 PAPER, INK, FAINT = "#ffffff", "#1f2328", "#818b98"  # on paper of its own it can be read on any page
 OUR_COLOUR, FLOOR_COLOUR, PEER_COLOUR = "#1f6feb", "#b1bac4", "#8c959f"
 LINES = (PEER_COLOUR, "#bc4c00", "#1a7f37")
@@ -36,7 +41,7 @@ def draw(report: Report, path: Path) -> None:
     """Write the picture of a report, as SVG."""
     groups = report.groups()
     growth = [results for name, results in groups.items() if results[0].work.group == GROWTH_GROUP]
-    panels = [results for name, results in groups.items() if results[0].work.group != GROWTH_GROUP]
+    panels = [groups[name] for name in PANELS if name in groups and any(result.figures for result in groups[name])]
     count = len(panels) + bool(growth)
     rows = -(-count // COLUMNS)
     with mpl.rc_context(STYLE):
@@ -57,17 +62,16 @@ def draw(report: Report, path: Path) -> None:
 def _bars(axes: Axes, results: list[Result]) -> None:
     """The medians, with lines between the quartiles."""
     results = [result for result in results if result.figures]
-    results.sort(key=lambda result: result.figure.median, reverse=is_rate(results[0].work))
-    medians = [result.figure.median for result in results]
+    results.sort(key=lambda result: result.cost.median)
+    medians = [result.cost.median for result in results]
     places = range(len(results))
     axes.barh(places, medians, color=[_colour(result.peer) for result in results], height=0.66)
     for place, result in zip(places, results, strict=True):
-        figure = result.figure
-        axes.plot([figure.lower, figure.upper], [place, place], color=INK, linewidth=1.2)
-        mark = "*" if result.generator_was_the_limit else ""
+        cost = result.cost
+        axes.plot([cost.lower, cost.upper], [place, place], color=INK, linewidth=1.2)
         axes.annotate(
-            f"{_short(figure.median)}{mark}",
-            (max(figure.median, figure.upper), place),
+            _short(cost.median),
+            (max(cost.median, cost.upper), place),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
@@ -78,11 +82,10 @@ def _bars(axes: Axes, results: list[Result]) -> None:
     for label in axes.get_yticklabels():
         label.set_fontweight("bold" if label.get_text() == OURS else "normal")
     axes.set_ylim(max(PLACES, len(results)) - 0.5, -0.5)  # bars are as thick in every panel
-    axes.set_xlim(0, max(result.figure.upper for result in results) * 1.18)
+    axes.set_xlim(0, max(result.cost.upper for result in results) * 1.18)
     axes.set_xticks([])
     axes.tick_params(length=0)
-    work = results[0].work
-    _title(axes, work.title, work.unit if is_rate(work) else f"{work.unit}, less is better")
+    _title(axes, results[0].work.title, f"{cost_unit(results[0].work)}, less is better")
 
 
 def _growth(axes: Axes, groups: list[list[Result]]) -> None:
@@ -121,12 +124,10 @@ def _colour(peer: str) -> str:
 
 def _caption(report: Report) -> str:
     machine, settings = report.machine, report.settings
-    limited = any(result.generator_was_the_limit for result in report.results)
-    caption = (
+    return (
         f"Medians of {settings['rounds']} rounds, each server in turn; the lines join the quartiles. "
         f"{machine['python']}, {machine['processor']}, {machine['date'][:10]}."
     )
-    return caption + (" * The load generator was the limit." if limited else "")
 
 
 def _short(value: float) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .figures import Quartiles, Result, ratios
+from .figures import Quartiles, Result, cost_unit, ratios
 from .peers import FLOOR, FLOOR_H11, OURS, PEERS
-from .work import Timed, Work
+from .work import Work
 from .works import WORKS
 
 __all__ = ["ROWS", "Row", "Target", "markdown"]
@@ -17,10 +17,10 @@ HEADER = "| work | ours | best Trio peer | best of any | target | ratio |\n| ---
 
 @dataclass(frozen=True)
 class Target:
-    """Our figure is at most `most` of that of the `peer`."""
+    """Our figure is at most `most` of that of the `peer`, or with None at most `most` itself."""
 
     most: float
-    peer: str
+    peer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ ROWS = [
     _row("tls-raw-1m", Target(0.55, FLOOR)),
     _row("tls-download", peak="tls-download-peak"),
     _row("tls-broadcast", Target(1.0, WEBSOCKETS)),
-    _row("memory-raw"),
-    _row("memory-ws"),
+    _row("memory-raw", Target(6.0)),
+    _row("memory-ws", Target(7.6)),
     _row("memory-silent"),
     _row("tls-memory-silent"),
 ]
@@ -79,13 +79,18 @@ def markdown(results: list[Result]) -> str:
 def _line(row: Row, found: dict[tuple[str, str], Result]) -> str:
     work, ours = WORKS[row.work], found[row.work, OURS]
     peers = [result for (name, peer), result in found.items() if name == row.work and counts(peer, work)]
-    cells = [_title(work), _figure(ours, row, found)]
+    cells = [_title(ours), _figure(ours, row, found)]
     for among in ([peer for peer in peers if "trio" in PEERS[peer.peer].needs], peers):
-        best = min(among, key=lambda result: median(result), default=None)
+        best = min(among, key=lambda result: result.cost.median, default=None)
         cells.append("" if best is None else f"{_figure(best, row, found)} {best.peer}")
     compared = list(_compare(row, ours, found))
     cells += ["; ".join(target for target, _ in compared), "; ".join(ratio for _, ratio in compared)]
     return f"| {' | '.join(cells)} |"
+
+
+def _title(ours: Result) -> str:
+    connections = f" ({ours.connections:,} connections)" if ours.connections > 1 else ""
+    return f"{ours.work.title}{connections}, {cost_unit(ours.work).replace(' of processor time', '')}"
 
 
 def counts(peer: str, work: Work) -> bool:
@@ -93,36 +98,32 @@ def counts(peer: str, work: Work) -> bool:
     return peer not in (OURS, FLOOR_H11) and (peer != FLOOR or work.kind == "raw")
 
 
-def median(result: Result) -> float:
-    """Of the processor time, or of the memory."""
-    return (result.cost if result.samples else result.figure).median
-
-
-def _title(work: Work) -> str:
-    """With what its figure is of."""
-    if not isinstance(work, Timed):
-        return f"{work.title}, {work.unit}"
-    return f"{work.title}, µs a MiB" if work.unit.startswith("MiB") else f"{work.title}, µs"
-
-
 def _figure(result: Result, row: Row, found: dict[tuple[str, str], Result]) -> str:
-    text = _number(median(result))
+    text = _number(result.cost.median)
     if row.peak is not None and (peak := found.get((row.peak, result.peer))) is not None:
-        text += f" (+{_number(median(peak))} {WORKS[row.peak].unit})"
+        text += f" (+{_number(peak.cost.median)} {WORKS[row.peak].unit})"
     return text
 
 
 def _compare(row: Row, ours: Result, found: dict[tuple[str, str], Result]) -> Iterator[tuple[str, str]]:
     """Each target in words, and our ratio with its quartiles; bold if it is over the target."""
     for target in row.targets:
+        if target.peer is None:
+            yield f"at most {target.most}", _marked(ours.cost.median / target.most, 1)
+            continue
         peer = found.get((row.work, target.peer))
         ratio = None if peer is None else ratios(ours.costs, peer.costs)
-        yield f"at most {target.most} of {target.peer}", "not measured" if ratio is None else _ratio(ratio, target)
+        yield f"at most {target.most} of {target.peer}", _ratio(ratio, target)
 
 
-def _ratio(ratio: Quartiles, target: Target) -> str:
-    text = f"{ratio.median:.2f}"
-    return f"{f'**{text}**' if ratio.median > target.most else text} ({ratio.lower:.2f} to {ratio.upper:.2f})"
+def _ratio(ratio: Quartiles | None, target: Target) -> str:
+    if ratio is None:
+        return "not measured"
+    return f"{_marked(ratio.median, target.most)} ({ratio.lower:.2f} to {ratio.upper:.2f})"
+
+
+def _marked(ratio: float, most: float) -> str:
+    return f"**{ratio:.2f}**" if ratio > most else f"{ratio:.2f}"
 
 
 def _number(value: float) -> str:

@@ -91,7 +91,7 @@ def _peak(name: str, group: str, title: str, tls: bool = False) -> Peak:
 GROWTH = ("growth-100", "growth-5000")  # the rate at the second over the rate at the first is the figure
 
 _HTTP: list[AnyWork] = [
-    _requests_of(name="get", title="GET, connections kept", kind="http", load=_requests(exchanges.gets())),
+    _requests_of(name="get", title="GET", kind="http", load=_requests(exchanges.gets())),
     _requests_of(
         name="fields",
         group="requests",
@@ -187,7 +187,7 @@ _TLS: list[AnyWork] = [
     _requests_of(
         name="tls-get",
         group="tls-requests",
-        title="GET over TLS, connections kept",
+        title="GET over TLS",
         kind="http",
         tls=True,
         load=_requests(exchanges.gets()),
