@@ -152,9 +152,10 @@ async def test_openssl_updates_its_keys_or_renegotiates(version: str, command: b
             while not (await until_newline(client)).startswith(b"HTTP/1.1 101"):
                 pass
             for number in range(3):
-                await trio.testing.wait_all_tasks_blocked(0.05)
                 await process.stdin.send_all(command)
-                await trio.testing.wait_all_tasks_blocked(0.05)
+                # A line that openssl reads together with the command would be lost.
+                while await until_newline(client) not in (b"KEYUPDATE\n", b"RENEGOTIATING\n"):
+                    pass
                 if command == b"R\n" and not allows:
                     break  # openssl gives up
                 await process.stdin.send_all(b"line %d\n" % number)
@@ -184,7 +185,7 @@ async def test_a_client_that_says_nothing_costs_no_tls_object() -> None:
     async with serving_tls(Server(okay), contexts[0]) as port:
         streams = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(20)]
         await trio.testing.wait_all_tasks_blocked()
-        assert count_tls_objects() == before
+        assert count_tls_objects() <= before
         for stream in streams:
             await stream.aclose()
 
@@ -195,6 +196,7 @@ async def test_the_end_of_a_connection_frees_its_tls_object(ending: str) -> None
     contexts = make_contexts()
     server = Server(okay)
     gc.collect()
+    before = count_tls_objects()
     gc.disable()
     try:
         async with serving_tls(server, contexts[0]) as port:
@@ -214,7 +216,7 @@ async def test_the_end_of_a_connection_frees_its_tls_object(ending: str) -> None
             await below.aclose()
             while server.statistics().open:
                 await trio.lowlevel.checkpoint()
-            assert count_tls_objects() == 0
+            assert count_tls_objects() <= before
     finally:
         gc.enable()
 
