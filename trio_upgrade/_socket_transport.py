@@ -142,8 +142,7 @@ class SocketTransport(Transport):
                     if self._receive_deadline is None:
                         await wait_readable(self.socket)
                     else:
-                        with trio.fail_at(self._receive_deadline):
-                            await wait_readable(self.socket)
+                        await self._wait_readable_before(self._receive_deadline)
                 except trio.ClosedResourceError:
                     self._check_still_open()
                 try:
@@ -170,6 +169,11 @@ class SocketTransport(Transport):
             return None
         finally:
             self._receive_deadline = None
+
+    async def _wait_readable_before(self, deadline: float) -> None:
+        # Apart from `receive_some`, where it would make the frame of every idle connection larger.
+        with trio.fail_at(deadline):
+            await wait_readable(self.socket)
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`. A call that has not begun to wait is interrupted when it does."""

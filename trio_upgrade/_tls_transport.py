@@ -9,7 +9,6 @@ from __future__ import annotations
 import operator
 import socket as stdlib_socket
 import ssl
-from enum import Enum
 
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
@@ -19,34 +18,13 @@ from ._socket_transport import SocketTransport
 from ._tls_engine import TlsEngine
 from ._tls_info import TlsState
 from ._tls_outbox import TlsOutbox
+from ._tls_states import BROKEN, CLOSED, ENDED, HANDSHAKE, NEXT, OPEN, Tls
 from ._transport import RECEIVE_SIZE, Buffer, Transport, deadline_in, quiet
 
 __all__ = ["TlsTransport"]
 
 PIECE = 64 * 1024  # so much is encrypted at a time: other connections have their turn between two pieces
 MAX_ANSWERS = 128 * 1024  # bytes that TLS wants to send, and a peer that makes it do so does not take
-
-
-class State(Enum):
-    """What can be done with the connection."""
-
-    HANDSHAKE = "HANDSHAKE"  # nothing yet
-    OPEN = "OPEN"  # send and receive
-    ENDED = "ENDED"  # receive: our close_notify was encrypted
-    BROKEN = "BROKEN"  # nothing: the peer broke TLS, or its end came without close_notify
-    CLOSED = "CLOSED"  # nothing: it is closed, or about to be
-
-
-HANDSHAKE, OPEN, ENDED, BROKEN, CLOSED = State
-
-# What may follow what.
-NEXT: dict[State, tuple[State, ...]] = {
-    HANDSHAKE: (OPEN, BROKEN, CLOSED),
-    OPEN: (ENDED, BROKEN, CLOSED),
-    ENDED: (BROKEN, CLOSED),
-    BROKEN: (CLOSED,),
-    CLOSED: (),
-}
 
 
 class TlsTransport(Transport):
@@ -90,7 +68,7 @@ class TlsTransport(Transport):
     def __repr__(self) -> str:
         return f"<TlsTransport {self.peername!r}{' closed' if self._state is CLOSED else ''}>"
 
-    def _move(self, to: State) -> None:
+    def _move(self, to: Tls) -> None:
         if to not in NEXT[self._state]:
             raise AssertionError(f"{self._state.name} cannot become {to.name}")
         self._state = to
@@ -165,6 +143,7 @@ class TlsTransport(Transport):
                 if data is not None:
                     self.bytes_received += len(data)
                     return data
+                self._check_usable()  # a task that closes it waits for this one, which must not wait again
         except (ssl.SSLError, ConnectionBroken) as exc:
             raise self._failure(exc) from exc
         finally:
@@ -306,8 +285,8 @@ class TlsTransport(Transport):
         self._sending = True
         try:
             await checkpoint()
-            await self._wait_empty()
             self._check_usable()
+            await self._wait_empty()
             if self._state is OPEN:
                 self._move(ENDED)
                 self._engine.end()

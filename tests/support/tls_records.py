@@ -77,17 +77,18 @@ class RecordClient:
 
     Args:
       context: the client's. For `records`, it must have a `keylog_filename` that nobody else uses meanwhile.
+      session: to resume.
 
     Attributes:
       state: of TLS.
       has_ended: the server has sent close_notify.
     """
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> None:
         self._log = context.keylog_filename
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self.state = context.wrap_bio(self._incoming, self._outgoing, server_hostname="test.example")
+        self.state = context.wrap_bio(self._incoming, self._outgoing, server_hostname="test.example", session=session)
         self.has_ended = False
 
     def handshake(self, received: bytes = b"") -> tuple[bool, bytes]:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trio_upgrade._exceptions import ConnectionBroken
-from trio_upgrade._tls_engine import SLICE, TlsEngine
+from trio_upgrade._tls_engine import TlsEngine
 from trio_upgrade._transport import RECEIVE_SIZE
 
 from ..support.tls_client import make_contexts
@@ -76,6 +76,30 @@ def test_a_handshake_may_be_cut_anywhere(version: ssl.TLSVersion, size: int) -> 
     server, client = connect(make_contexts(version), size)
     assert received(server, client.encrypt(b"hello")) == b"hello"
     assert client.decrypt(server.encrypt(b"welcome")) == b"welcome"
+
+
+@versions
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_data_may_come_along_with_the_end_of_the_handshake(version: ssl.TLSVersion, size: int) -> None:
+    contexts = make_contexts(version)
+    if version is ssl.TLSVersion.TLSv1_2:  # only who resumes a session sends the last message of a handshake
+        server, first = connect(contexts)
+        session = first.state.session
+    else:
+        session = None
+    server, client = TlsEngine(contexts[0]), RecordClient(contexts[1], session)
+    done, sent = client.handshake()
+    while not done:
+        server.feed(sent)
+        assert not server.handshake()
+        done, sent = client.handshake(server.take())
+    server.feed(sent + client.encrypt(b"x" * size))
+    assert server.handshake()
+    assert server.is_holding
+    data = b""
+    while server.is_holding:
+        data += server.decrypt(RECEIVE_SIZE) or b""
+    assert data == b"x" * size
 
 
 @versions
@@ -186,7 +210,7 @@ def test_a_flood_of_key_updates_is_taken_in_turns(contexts: Contexts) -> None:
     turns = 0
     while server.decrypt(RECEIVE_SIZE) is None and server.is_holding:
         turns += 1
-    assert turns >= RECEIVE_SIZE // SLICE
+    assert turns >= 2  # all at once takes 30 milliseconds
     assert received(server, records.data(b"a")) == b"a"
 
 
@@ -340,6 +364,44 @@ async def test_an_interrupt_loses_nothing() -> None:
         pair.transport.clear_interrupt()
 
 
+async def test_a_deadline_loses_nothing() -> None:
+    async with tls_pair(CONTEXTS) as pair:
+        record = pair.client.encrypt(b"hello")
+        for part in (b"", record[:10]):
+            await pair.socket.send_all(part)
+            start = trio.current_time()
+            with trio.fail_after(5):
+                assert await pair.transport.receive_before(start + 0.02, 100) is None
+            assert trio.current_time() >= start + 0.02
+        await pair.socket.send_all(record[10:])
+        assert await pair.transport.receive_before(trio.current_time() + 5, 3) == b"hel"
+        assert await pair.transport.receive_before(trio.current_time() - 5, 3) == b"lo"  # it is there already
+        assert pair.transport.bytes_received == 5
+
+
+@pytest.mark.parametrize("sent", [b"", b"hello"], ids=["nothing has arrived", "something has"])
+async def test_only_one_task_may_receive(sent: bytes) -> None:
+    refused = 0
+
+    async def receive() -> None:
+        nonlocal refused
+        try:
+            await pair.transport.receive_some(1)
+        except trio.BusyResourceError:
+            refused += 1
+
+    async with tls_pair(CONTEXTS) as pair:
+        if sent:
+            await pair.send(sent)
+            assert await pair.transport.receive_some(1) == sent[:1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(receive)
+            nursery.start_soon(receive)
+            await trio.testing.wait_all_tasks_blocked()
+            assert refused == 1
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_peer_that_floods_with_key_updates_leaves_others_their_turns(contexts: Contexts) -> None:
     async with tls_pair(contexts) as pair:
         flood = b"".join(pair.records.key_update() for _ in range(15_000))
@@ -367,6 +429,11 @@ async def test_a_peer_that_makes_tls_answer_and_takes_no_answers_is_dropped(cont
             nursery.start_soon(flood, pair)
             with pytest.raises(trio.BrokenResourceError, match="answer"):
                 await pair.transport.receive_some()
+            for _ in range(3):
+                with pytest.raises(trio.BrokenResourceError, match="broken"):
+                    await pair.transport.receive_some()
+            with pytest.raises(trio.BrokenResourceError, match="broken"):
+                pair.transport.send_nowait(b"x")
             nursery.cancel_scope.cancel()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,25 @@ async def test_send_nowait_while_another_task_sends_is_an_error() -> None:
             with pytest.raises(trio.BusyResourceError):
                 pair.transport.send_nowait(b"x")
             nursery.cancel_scope.cancel()
+
+
+async def test_only_one_task_may_send() -> None:
+    """Also while the first waits for what send_nowait has left."""
+    for left in (False, True):
+        async with tls_pair(CONTEXTS) as pair:
+            if left:
+                await clog(pair)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(pair.transport.send_all, bytes(2**20))
+                await trio.testing.wait_all_tasks_blocked()
+                for call in (
+                    partial(pair.transport.send_all, b"x"),
+                    pair.transport.wait_send_all_might_not_block,
+                    pair.transport.send_eof,
+                ):
+                    with pytest.raises(trio.BusyResourceError), trio.fail_after(1):
+                        await call()
+                nursery.cancel_scope.cancel()
 
 
 async def test_send_nowait_of_nothing_takes_nothing() -> None:
@@ -266,24 +286,54 @@ async def test_send_eof_while_another_task_sends_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("closing", ["linger", "aclose", "abort"])
-async def test_closing_wakes_who_sends_and_who_receives(closing: str) -> None:
-    async def expect_closed(pair: Pair, method: str, *args: object) -> None:
+@pytest.mark.parametrize("left", [False, True])
+async def test_closing_wakes_who_sends_and_who_receives(closing: str, left: bool) -> None:
+    """At once, though the closing itself waits for the peer. What send_nowait has left is sent by a third task."""
+    woken = 0
+
+    async def expect_closed(method: str, *args: object) -> None:
+        nonlocal woken
         with pytest.raises(trio.ClosedResourceError):
             await getattr(pair.transport, method)(*args)
+        woken += 1
 
-    for left in (False, True):  # by send_nowait: then the sender waits for the task that sends it
+    async with tls_pair(CONTEXTS) as pair:
+        if left:
+            await clog(pair)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_closed, "send_all", bytes(2**20))
+            nursery.start_soon(expect_closed, "receive_some")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(getattr(pair.transport, closing), *([10] if closing == "linger" else []))
+            await trio.testing.wait_all_tasks_blocked()
+            assert woken == 2
+            nursery.cancel_scope.cancel()
+        for method, args in [("send_all", (b"x",)), ("receive_some", ()), ("send_eof", ())]:
+            await expect_closed(method, *args)
+        await pair.transport.aclose()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_closing_wakes_who_is_taking_half_a_record(turns: int) -> None:
+    async def expect_closed(pair: Pair) -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await pair.transport.receive_some()
+
+    async def leave(pair: Pair) -> None:
+        await pair.receive_rest()
+        await pair.socket.aclose()
+
+    for _ in range(10):  # Trio runs the tasks of a moment in any order
         async with tls_pair(CONTEXTS) as pair:
-            if left:
-                await clog(pair)
+            await pair.socket.send_all(pair.client.encrypt(b"hello")[:10])
+            start = trio.current_time()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(expect_closed, pair, "send_all", bytes(2**20))
-                nursery.start_soon(expect_closed, pair, "receive_some")
-                await trio.testing.wait_all_tasks_blocked()
-                with trio.move_on_after(0.05):
-                    await getattr(pair.transport, closing)(*([0.02] if closing == "linger" else []))
-            for method, args in [("send_all", (b"x",)), ("receive_some", ()), ("send_eof", ())]:
-                await expect_closed(pair, method, *args)
-            await pair.transport.aclose()
+                nursery.start_soon(leave, pair)
+                nursery.start_soon(expect_closed, pair)
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+                await pair.transport.linger(10)
+            assert trio.current_time() - start < 5
 
 
 async def test_a_reset_breaks_both_directions() -> None:

@@ -1,0 +1,29 @@
+"""The states of a TLS connection, and what follows what."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = ["BROKEN", "CLOSED", "ENDED", "HANDSHAKE", "NEXT", "OPEN", "Tls"]
+
+
+class Tls(Enum):
+    """What can be done with a connection."""
+
+    HANDSHAKE = "HANDSHAKE"  # nothing yet
+    OPEN = "OPEN"  # send and receive
+    ENDED = "ENDED"  # receive: our close_notify was encrypted
+    BROKEN = "BROKEN"  # nothing: the peer broke TLS, or its end came without close_notify
+    CLOSED = "CLOSED"  # nothing: it is closed, or about to be
+
+
+HANDSHAKE, OPEN, ENDED, BROKEN, CLOSED = Tls
+
+# What may follow what.
+NEXT: dict[Tls, tuple[Tls, ...]] = {
+    HANDSHAKE: (OPEN, BROKEN, CLOSED),
+    OPEN: (ENDED, BROKEN, CLOSED),
+    ENDED: (BROKEN, CLOSED),
+    BROKEN: (CLOSED,),
+    CLOSED: (),
+}
