@@ -29,13 +29,14 @@ from .speed.works import WORKS
 RATE = 400  # samples a second
 OPENING = 3  # seconds until every connection is open
 SYSTEM_CALL = re.compile(
-    r"\b(?:socket|sock|connection)\.(?:send|recv|setsockopt|getsockopt|setblocking|close|accept)\("
+    r"\b(?:socket|sock|connection|os)\.(?:sendfile|send|recv|setsockopt|getsockopt|setblocking|close|accept)\("
 )
 LAYERS = [  # the first whose pattern the place of a sample matches
     ("trio: epoll, with its system calls", r"trio/_core/_(?:generated_)?io_"),
     ("trio: tasks and scheduling", r"trio/_core/|outcome/|attrs|trio/_util"),
     ("system calls", r"^socket\.py|trio/_socket"),
     ("WebSocket", r"trio_upgrade/websocket/|websockets/"),
+    ("TLS", r"trio_upgrade/_(?:tls|close_notify)|\bssl\.py"),
     ("response", r"trio_upgrade/_response|encode_fields"),
     ("accepting, tasks, deadlines", r"trio_upgrade/_(?:listeners|capacity|serving|head_timeout|statistics|server)"),
     ("transport and upgraded stream", r"trio_upgrade/_(?:(?:socket_|stream_)?transport|upgraded_stream)\.|trio/_"),
