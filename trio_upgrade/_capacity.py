@@ -24,8 +24,8 @@ class Capacity:
         self._turned_away = 0
         self._was_full = False
 
-    def take(self) -> bool:
-        """Take room for one more connection, if there is any. It logs each time that the server becomes full."""
+    def admit(self) -> bool:
+        """Count one more connection, if there is room for it. It logs each time that the server becomes full."""
         full = self._limit is not None and self._taken >= self._limit
         if full and not self._was_full:
             logger.warning("%d connections are open, as many as max_connections allows; more are refused", self._limit)
@@ -33,17 +33,17 @@ class Capacity:
         self._taken += not full
         return not full
 
-    def give_back(self) -> None:
-        """Give back the room of a connection that is over."""
+    def release(self) -> None:
+        """Count one connection less: it is over."""
         self._taken -= 1
 
-    def begin_turning_away(self) -> bool:
+    def start_turning_away(self) -> bool:
         """Whether one more connection can be told that there is no room for it."""
         if self._turned_away >= TURNED_AWAY:
             return False
         self._turned_away += 1
         return True
 
-    def end_turning_away(self) -> None:
+    def finish_turning_away(self) -> None:
         """Call this once it was told."""
         self._turned_away -= 1

@@ -7,7 +7,7 @@ import contextlib
 import trio
 
 from ._dispatch import ASK, DROP, RESPOND, UPGRADE, Action, ask, dispatch, handler_of
-from ._error_responses import TOO_MANY_CONNECTIONS, refusal
+from ._error_responses import TOO_MANY_CONNECTIONS, error_response
 from ._exceptions import ConnectionBroken, ProtocolError
 from ._exchange import Exchange, send_last_response
 from ._expect_continue import is_awaited
@@ -21,7 +21,7 @@ from ._serving_state import ServingState
 from ._settings import Settings
 from ._statistics import Phase
 from ._transport import Transport
-from ._upgrade_exchange import call_handler, end_upgrade
+from ._upgrade_exchange import call_handler, finish_upgrade
 
 __all__ = ["Connection"]
 
@@ -62,7 +62,7 @@ class Connection:
           KeyboardInterrupt, SystemExit) is raised instead; other exceptions of its group are only logged.
         """
         failure = None
-        self._begin_waiting(first=True)
+        self._start_waiting(first=True)
         try:
             await self.transport.start(self._settings.limits.tls_handshake_timeout)
             keep = True
@@ -75,13 +75,13 @@ class Connection:
                     keep = await exchange.respond(self._settings.on_request)
                 elif action is UPGRADE:
                     handler = handler_of(exchange.request, self._settings)
-                    self._end_waiting()
+                    self._stop_waiting()
                     self._phase = Phase.UPGRADED
                     # Not in a method: its frame would take 0.3 KB for as long as the handler runs.
                     outcome = await call_handler(exchange, handler)
                     self._phase = Phase.ACTIVE
-                    if keep := await end_upgrade(exchange, outcome):
-                        self._begin_waiting(first=False)
+                    if keep := await finish_upgrade(exchange, outcome):
+                        self._start_waiting(first=False)
                     del handler, outcome
                 elif isinstance(action, Response):
                     await exchange.refuse(action)
@@ -90,7 +90,7 @@ class Connection:
         except ConnectionBroken:
             pass  # nobody is left to talk to, and no handler was running
         finally:
-            self._end_waiting()
+            self._stop_waiting()
             await self.transport.abort()
         return failure
 
@@ -99,12 +99,12 @@ class Connection:
         if self._wait is not None:
             self._wait.close_if_idle()
 
-    def _begin_waiting(self, first: bool) -> None:
+    def _start_waiting(self, first: bool) -> None:
         serving, limits = self._serving, self._settings.limits
         self._wait = HeadWait(serving.head_timers, serving.shutdown, self._http, self.transport, limits, first)
         serving.head_timers.waits.add(self._wait)
 
-    def _end_waiting(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._wait is not None:
             self._serving.head_timers.waits.discard(self._wait)
             self._wait = None
@@ -115,7 +115,7 @@ class Connection:
         try:
             head = await self._wait.receive_head()
         except ProtocolError as exc:
-            await self._send_unasked(refusal(exc))
+            await self._send_unasked(error_response(exc))
             return None
         if head is None:
             await self._leave()
@@ -133,7 +133,7 @@ class Connection:
         try:
             return await ask(exchange.request, self._settings)
         except BaseException as exc:
-            await exchange.fail(exc)
+            await exchange.answer_failure(exc)
             return DROP
 
     async def _leave(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from enum import Enum
 
-from ._error_responses import CONNECT_1_0, MISDIRECTED, NO_CONNECT, refusal
+from ._error_responses import CONNECT_1_0, MISDIRECTED, NO_CONNECT, error_response
 from ._exceptions import BodyTooLarge
 from ._request import Request
 from ._request_body import IncomingBody
@@ -40,7 +40,7 @@ def dispatch(request: Request, body: IncomingBody, settings: Settings) -> Action
     try:
         body.check_length()
     except BodyTooLarge as exc:
-        return refusal(exc)
+        return error_response(exc)
     if request.upgrade:
         if settings.should_upgrade is not None:
             return ASK

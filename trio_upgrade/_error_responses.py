@@ -13,7 +13,7 @@ __all__ = [
     "NOT_FOUND",
     "NO_CONNECT",
     "TOO_MANY_CONNECTIONS",
-    "refusal",
+    "error_response",
 ]
 
 
@@ -30,6 +30,6 @@ HANDLER_FAILED = plain(500, "Internal Server Error")
 TOO_MANY_CONNECTIONS = plain(503, "There are too many connections", {"Retry-After": "1"})
 
 
-def refusal(exc: ProtocolError) -> Response:
+def error_response(exc: ProtocolError) -> Response:
     """The response that tells a client how it broke the protocol."""
     return plain(exc.status, str(exc), exc.headers)

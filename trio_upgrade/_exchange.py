@@ -13,7 +13,7 @@ from typing import TypeVar
 import trio
 
 from . import _access_log
-from ._error_responses import HANDLER_FAILED, refusal
+from ._error_responses import HANDLER_FAILED, error_response
 from ._exceptions import ConnectionBroken, ProtocolError, flatten, is_failure_of
 from ._handler_failures import log_failure
 from ._limits import Limits
@@ -34,7 +34,7 @@ T = TypeVar("T")
 class Exchange:
     """A request and its answer.
 
-    `respond`, `send_response`, `fail` and `refuse` end it. They return True if the connection can take
+    `respond`, `send_response`, `answer_failure` and `refuse` end it. They return True if the connection can take
     another request.
 
     Args:
@@ -79,7 +79,7 @@ class Exchange:
             if not isinstance(response, Response):
                 raise TypeError(f"on_request returned {response!r}, not a Response")
         except BaseException as exc:
-            return await self.fail(exc)
+            return await self.answer_failure(exc)
         return await self.send_response(response)
 
     async def send_response(self, response: Response) -> bool:
@@ -93,7 +93,7 @@ class Exchange:
         except BaseException as exc:
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
                 return False  # our own sending found that nobody is there
-            return await self.fail(exc)
+            return await self.answer_failure(exc)
         self.body.close()
         if not close:
             close = not await self._drain()
@@ -125,7 +125,7 @@ class Exchange:
             drained = await self.body.discard(self.limits.max_drain)
         return drained
 
-    async def fail(self, exc: BaseException) -> bool:
+    async def answer_failure(self, exc: BaseException) -> bool:
         """Log what a handler raised, answer it if nothing was sent, and close.
 
         Raises:
@@ -138,7 +138,7 @@ class Exchange:
             response = HANDLER_FAILED
             leaf = flatten(exc)[0]
             if isinstance(leaf, ProtocolError) and is_failure_of(self.transport, exc, ProtocolError):
-                response = refusal(leaf)
+                response = error_response(leaf)
             with contextlib.suppress(ConnectionBroken):  # nobody is left to talk to
                 await self.refuse(response)
         return False

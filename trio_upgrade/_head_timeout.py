@@ -102,7 +102,7 @@ class HeadWait:
         http = self._http
         try:
             while (head := http.next_head()) is None:
-                self._begin_wait()
+                self._start_wait()
                 try:
                     more = await http.fill()
                 except trio.WouldBlock:  # the time is up, or this was to end an earlier wait
@@ -121,7 +121,7 @@ class HeadWait:
             self._is_first = False
             self._transport.clear_interrupt()
 
-    def _begin_wait(self) -> None:
+    def _start_wait(self) -> None:
         now = trio.current_time()
         self._waiting = REST if self._http.buffer else FIRST_BYTE
         has_begun = self._is_first or self._waiting is REST

@@ -147,7 +147,7 @@ class IncomingBody:
         """Read at most `max_bytes` of it for the handler; see `Body.receive_some`."""
         if self._access is CLOSED:
             raise trio.ClosedResourceError(CLOSED.value)
-        self._begin_reading()
+        self._claim_read()
         try:
             if self._access is not OPEN:
                 raise trio.ClosedResourceError(self._access.value)
@@ -161,7 +161,7 @@ class IncomingBody:
         Returns:
           Whether its end came within `limit` bytes on the wire.
         """
-        self._begin_reading()
+        self._claim_read()
         try:
             return await self._discard(limit)
         finally:
@@ -172,7 +172,7 @@ class IncomingBody:
 
         The rest of the body is discarded first. Cancelled, it has taken nothing.
         """
-        self._begin_reading()
+        self._claim_read()
         try:
             await send_continue(self._reply)
             if self._stage is not ENDED:
@@ -182,7 +182,7 @@ class IncomingBody:
         finally:
             self.being_read = False
 
-    def _begin_reading(self) -> None:
+    def _claim_read(self) -> None:
         if self.being_read:
             raise trio.BusyResourceError("another task is already reading from this request")
         self.being_read = True
@@ -206,7 +206,7 @@ class IncomingBody:
             await send_continue(self._reply)
         arrived: bytes | bytearray = b""
         while self._stage is ARRIVING:
-            if piece := self._take(arrived, max_bytes):
+            if piece := self._next_piece(arrived, max_bytes):
                 return piece
             if self._stage is ARRIVING:
                 arrived = await self._wait_for_more()
@@ -235,7 +235,7 @@ class IncomingBody:
             self._break_off("the peer closed in the middle of the request's body")
         return data or b""
 
-    def _take(self, arrived: bytes | bytearray, max_bytes: int) -> bytes:
+    def _next_piece(self, arrived: bytes | bytearray, max_bytes: int) -> bytes:
         """The next piece of what is in the buffer and has just arrived; b"" if more must arrive, or nothing will."""
         buffer = self._http.buffer
         if buffer:

@@ -78,7 +78,7 @@ class StreamEncoder:
             raise RuntimeError(f"Content-Length is {self.length}, but the content is longer")
         return b"%x\r\n%b\r\n" % (len(data), data) if self.chunked and data else data
 
-    def end(self) -> bytes:
+    def encode_end(self) -> bytes:
         """What follows the last item.
 
         Raises:

@@ -41,12 +41,12 @@ async def send_bytes(reply: Reply, head: ResponseHead, content: bytes, wanted: b
     length = len(content) if head.length is None else head.length
     if wanted and length != len(content):
         raise RuntimeError(f"Content-Length is {length}, but the content has {len(content)} bytes")
-    await reply.begin(encode_head(head, length, False, close), content if wanted else b"")
+    await reply.send_head(encode_head(head, length, False, close), content if wanted else b"")
 
 
 async def send_file(reply: Reply, head: ResponseHead, content: FileContent, wanted: bool, close: bool) -> None:
     with content.open() as (file, size):
-        await reply.begin(encode_head(head, size, False, close))
+        await reply.send_head(encode_head(head, size, False, close))
         if wanted:
             await reply.send_file(file, size)
 
@@ -57,17 +57,17 @@ async def send_stream(
     """Send streamed content as it is made, never ahead of what the peer takes. The head goes with the first item."""
     encoded = encode_head(head, encoder.length, encoder.chunked, close)
     if not wanted:
-        return await reply.begin(encoded)
+        return await reply.send_head(encoded)
     async with open_content(content) as items:
         async for item in items:
             data = encoder.encode(item)
             if encoded:
-                await reply.begin(encoded, data)
+                await reply.send_head(encoded, data)
                 encoded = b""
             elif data:
                 await reply.send(data)
-    end = encoder.end()
+    end = encoder.encode_end()
     if encoded:
-        await reply.begin(encoded, end)
+        await reply.send_head(encoded, end)
     elif end:
         await reply.send(end)

@@ -136,7 +136,7 @@ class Reply:
 
     # ---- the response
 
-    async def begin(self, head: bytes, content: bytes = b"") -> None:
+    async def send_head(self, head: bytes, content: bytes = b"") -> None:
         """Send the head of the response, and the first of its content, in one write if that is small.
 
         If it is cancelled, the connection is broken.

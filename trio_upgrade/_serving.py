@@ -90,21 +90,21 @@ class Serving:
 
     def _accept(self, nursery: trio.Nursery, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Run an accepted connection in a task of its own, if there is room for it."""
-        if self._capacity.take():
+        if self._capacity.admit():
             nursery.start_soon(self._run_isolated, ssl_context, stream)
         else:
             nursery.start_soon(self._turn_away, ssl_context, stream)
 
     async def _run_isolated(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Run a connection; an error of ours ends that connection alone."""
-        connection = self._begin(self._transport_of(stream, ssl_context))
+        connection = self._add(self._transport_of(stream, ssl_context))
         try:
             await connection.run()
         except Exception:
             log_bug("a connection from %r failed inside the server", connection.transport.peername)
         finally:
-            self._forget(connection)
-            self._capacity.give_back()
+            self._remove(connection)
+            self._capacity.release()
 
     async def run_alone(self, transport: Transport) -> BaseException | None:
         """Run one connection that was not accepted here, to its end; returns what a handler raised."""
@@ -112,11 +112,11 @@ class Serving:
 
         async def run() -> None:
             nonlocal failure
-            connection = self._begin(transport)
+            connection = self._add(transport)
             try:
                 failure = await connection.run()
             finally:
-                self._forget(connection)
+                self._remove(connection)
 
         async with self.open() as nursery:
             nursery.start_soon(run)
@@ -131,13 +131,13 @@ class Serving:
             return TlsTransport(stream, ssl_context, self._outer)
         return as_transport(trio.SSLStream(stream, ssl_context, server_side=True))
 
-    def _begin(self, transport: Transport) -> Connection:
+    def _add(self, transport: Transport) -> Connection:
         connection = Connection(transport, self._settings(), self.state)
         self.state.counters.connections += 1
         self.running.add(connection)
         return connection
 
-    def _forget(self, connection: Connection) -> None:
+    def _remove(self, connection: Connection) -> None:
         self.running.discard(connection)
         self.state.counters.add_bytes(connection.transport.bytes_received, connection.transport.bytes_sent)
 
@@ -145,14 +145,14 @@ class Serving:
         """Say that there are too many connections. If many are told already, just close."""
         self.state.counters.refused += 1
         transport = self._transport_of(stream, ssl_context)
-        if not self._capacity.begin_turning_away():
+        if not self._capacity.start_turning_away():
             return await transport.abort()
         try:
             await Connection(transport, self._settings(), self.state).turn_away()
         except Exception:
             log_bug("turning %r away failed inside the server", transport.peername)
         finally:
-            self._capacity.end_turning_away()
+            self._capacity.finish_turning_away()
 
     def shut_down(self, deadline: float) -> None:
         """Take no more connections, close the idle ones, and cancel what is left at `deadline`."""

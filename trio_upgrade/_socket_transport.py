@@ -154,7 +154,7 @@ class SocketTransport(Transport):
             self.bytes_received += len(data)
             return data
         except OSError as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
         finally:
             self._receiving = False
 
@@ -203,7 +203,7 @@ class SocketTransport(Transport):
             else:
                 await self._send_rest(data, sent)
         except OSError as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
         finally:
             self._sending = False
 
@@ -233,7 +233,7 @@ class SocketTransport(Transport):
         except BlockingIOError:
             return 0
         except OSError as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
         self.bytes_sent += sent
         return sent
 
@@ -257,7 +257,7 @@ class SocketTransport(Transport):
                 self.bytes_sent += sent
                 await cancel_shielded_checkpoint()
         except OSError as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
         finally:
             self._sending = False
 
@@ -283,7 +283,7 @@ class SocketTransport(Transport):
         try:
             self.socket.shutdown(stdlib_socket.SHUT_WR)
         except OSError as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
 
     async def linger(self, seconds: float) -> None:
         """See `Transport.linger`."""
@@ -338,7 +338,7 @@ class SocketTransport(Transport):
         if self._sending:
             raise trio.BusyResourceError("another task is already sending on this connection")
 
-    def _failure(self, exc: OSError) -> Exception:
+    def _error_for(self, exc: OSError) -> Exception:
         if self._ours is CLOSED:
             return trio.ClosedResourceError("this connection was closed by another task")
         if isinstance(exc, ConnectionError | TimeoutError):

@@ -54,7 +54,7 @@ class StreamTransport(Transport):
             try:
                 await self._stream.do_handshake()
             except trio.BrokenResourceError as exc:
-                raise self._failure(exc) from exc
+                raise self._error_for(exc) from exc
         if scope.cancelled_caught:
             raise ConnectionBroken(f"the TLS handshake took more than {timeout} seconds", self)
 
@@ -63,7 +63,7 @@ class StreamTransport(Transport):
         try:
             data = await self._stream.receive_some(max_bytes)
         except trio.BrokenResourceError as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
         self.bytes_received += len(data)
         return data
 
@@ -95,7 +95,7 @@ class StreamTransport(Transport):
         try:
             await self._stream.send_all(data)
         except trio.BrokenResourceError as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
         self.bytes_sent += memoryview(data).nbytes
 
     def send_nowait(self, data: Buffer) -> int:
@@ -107,7 +107,7 @@ class StreamTransport(Transport):
         try:
             await self._stream.wait_send_all_might_not_block()
         except trio.BrokenResourceError as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
 
     async def send_eof(self) -> None:
         """Calls `send_eof` of the stream.
@@ -120,7 +120,7 @@ class StreamTransport(Transport):
         try:
             await self._stream.send_eof()
         except trio.BrokenResourceError as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
 
     async def linger(self, seconds: float) -> None:
         """See `Transport.linger`.
@@ -154,7 +154,7 @@ class StreamTransport(Transport):
         """Calls `aclose` of the stream: over TLS, it sends close_notify."""
         await self._stream.aclose()
 
-    def _failure(self, exc: trio.BrokenResourceError) -> ConnectionBroken:
+    def _error_for(self, exc: trio.BrokenResourceError) -> ConnectionBroken:
         return ConnectionBroken(f"the connection to the peer is broken: {exc.__cause__ or exc}", self)
 
 

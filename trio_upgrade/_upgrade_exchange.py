@@ -13,7 +13,7 @@ from ._response import Response
 from ._settings import UpgradeHandler
 from ._upgraded_stream import UpgradedStream, release, was_closed, was_read
 
-__all__ = ["call_handler", "end_upgrade"]
+__all__ = ["call_handler", "finish_upgrade"]
 
 logger = logging.getLogger("trio_upgrade")
 
@@ -22,7 +22,7 @@ async def call_handler(exchange: Exchange, handler: UpgradeHandler) -> Response 
     """Let a handler have the connection.
 
     Returns:
-      What `end_upgrade` takes: the response with which the handler declined, None, or what it raised.
+      What `finish_upgrade` takes: the response with which the handler declined, None, or what it raised.
     """
     request, transport, reply = exchange.request, exchange.transport, exchange.reply
     stream = UpgradedStream(exchange.body, reply, transport, exchange.limits.linger_timeout)
@@ -45,7 +45,7 @@ async def call_handler(exchange: Exchange, handler: UpgradeHandler) -> Response 
         release(stream)
 
 
-async def end_upgrade(exchange: Exchange, outcome: Response | BaseException | None) -> bool:
+async def finish_upgrade(exchange: Exchange, outcome: Response | BaseException | None) -> bool:
     """Send the response with which a handler declined, or close the connection.
 
     Returns:
@@ -60,7 +60,7 @@ async def end_upgrade(exchange: Exchange, outcome: Response | BaseException | No
     if outcome is None:
         await exchange.transport.linger(exchange.limits.linger_timeout)
     else:
-        await exchange.fail(outcome)
+        await exchange.answer_failure(outcome)
     return False
 
 

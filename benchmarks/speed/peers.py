@@ -22,7 +22,7 @@ class Peer:
 
     Attributes:
       speaks: which kinds of work it can do: `http` (GET /), `web` (the rest of HTTP), `raw` (a protocol of one's own
-        behind Upgrade), `raw-body` (with a body in front), `websocket`, `broadcast`; and `tls` (the same over TLS).
+        after an Upgrade), `raw-body` (with a body in front), `websocket`, `broadcast`; and `tls` (the same over TLS).
       program: its module in `servers`, with arguments.
       needs: the distributions it is made of.
       executable: a program that it needs on the PATH.

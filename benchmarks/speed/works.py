@@ -17,7 +17,7 @@ from .work import AnyWork, Memory, Peak, Timed
 __all__ = ["GROWTH", "GROWTH_GROUP", "RAW", "WORKS"]
 
 GROWTH_GROUP = "growth"
-RAW = "echo"  # the protocol of our own behind Upgrade
+RAW = "echo"  # the protocol of our own after an Upgrade
 KIB = 1024
 MakeLoad = Callable[[Running, int], Load]
 

@@ -134,7 +134,7 @@ async def test_a_target_that_speaks_first_is_heard(nursery: trio.Nursery) -> Non
 
     via = await serve(nursery, tunnel.make_server(await listen(nursery, greet)))
     with trio.fail_after(10):
-        for _ in range(20):  # it may arrive together with the 101, or behind it
+        for _ in range(20):  # it may arrive together with the 101, or after it
             entrance = await listen(nursery, partial(tunnel.carry, via))
             async with await trio.open_tcp_stream(*entrance) as near:
                 assert await receive_all(near) == b"220 hello\r\n"

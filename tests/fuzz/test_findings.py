@@ -29,7 +29,7 @@ class Conversation(RuleBasedStateMachine):
     """A client's side of a connection, in any order, and beside it what must come of it.
 
     The model: each request is seen once, whole and in order, and answered in order; nothing is seen
-    behind the one that ends the connection.
+    after the one that ends the connection.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ import trio.testing
 from trio_upgrade import Request, Response, Server
 
 from ..support.client import Client, Connect, chunked, get, post_head, serving, upgrade
-from ..websocket.test_cost import longest_step
+from ..support.longest_step import longest_step
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 MEBIBYTE = 2**20

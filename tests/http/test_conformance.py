@@ -73,7 +73,7 @@ async def test_an_absolute_target_tells_the_host(connect: Connect) -> None:
 @pytest.mark.parametrize("target", ["https://test/", "HTTPS://test:443/a"])
 async def test_https_is_not_to_be_had_without_tls(connect: Connect, target: str) -> None:
     client = await connect(Server(okay))
-    await client.send(get(target) + get("/behind"))
+    await client.send(get(target) + get("/after"))
     reply = await client.reply()
     assert (reply.status, reply.closes) == (421, True)
     assert await client.rest() == b""

@@ -61,9 +61,9 @@ FIELDS = st.lists(st.tuples(NAMES, VALUES).map(": ".join), max_size=10)
     FIELDS,
 )
 def test_what_is_well_formed_is_read_the_short_way(
-    method: str, target: str, host: str, before: list[str], behind: list[str]
+    method: str, target: str, host: str, before: list[str], after: list[str]
 ) -> None:
-    data = "\r\n".join([f"{method} {target} HTTP/1.1", *before, host, *behind, "", ""]).encode("latin-1")
+    data = "\r\n".join([f"{method} {target} HTTP/1.1", *before, host, *after, "", ""]).encode("latin-1")
     assert read_plain(data, 100) is not None
     heads(data)
 

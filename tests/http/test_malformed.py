@@ -120,9 +120,9 @@ async def test_a_malformed_request_is_answered_and_closed(
 ) -> None:
     reached: list[str] = []
     client = await connect_memory(unreachable(reached))
-    behind = data + get("/smuggled") + get("/smuggled")
+    after = data + get("/smuggled") + get("/smuggled")
     try:
-        for part in [behind] if whole else [behind[at : at + 1] for at in range(len(behind))]:
+        for part in [after] if whole else [after[at : at + 1] for at in range(len(after))]:
             await client.send(part)
     except trio.BrokenResourceError:
         pass  # answered and closed before it was all sent
@@ -218,7 +218,7 @@ async def test_the_body_limit_holds_for_an_upgrade_until_its_body_ends(connect: 
     assert await client.exactly(1000) == b"x" * 1000
 
 
-async def test_a_body_over_the_limit_behind_an_accepted_upgrade_is_an_error(connect: Connect) -> None:
+async def test_a_body_over_the_limit_after_an_accepted_upgrade_is_an_error(connect: Connect) -> None:
     async def handler(request: Request, stream: trio.abc.Stream) -> None:
         await request.accept()
         for _ in range(2):

@@ -1,7 +1,7 @@
-"""What two recipients may read differently is refused, and no byte behind it becomes a request.
+"""What two recipients may read differently is refused, and no byte after it becomes a request.
 
 An attacker who finds a server and a proxy in front of it disagreeing about where a request ends puts
-requests of his own behind those of others. So whatever is ambiguous is answered with an error and a
+requests of his own after those of others. So whatever is ambiguous is answered with an error and a
 close, however the network cuts it.
 """
 
@@ -21,7 +21,7 @@ import trio.testing
 from trio_upgrade import ProtocolError, Request, Response, Server
 
 from ..support.client import UPGRADE, cuts, serving
-from ..support.smuggling import ACCEPTED, BEHIND, REFUSED_BODIES, REFUSED_HEADS, Accepted
+from ..support.smuggling import ACCEPTED, AFTER, REFUSED_BODIES, REFUSED_HEADS, Accepted
 
 Open: TypeAlias = Callable[[], Awaitable[trio.abc.HalfCloseableStream]]
 
@@ -121,24 +121,24 @@ bodies = pytest.mark.parametrize(("data", "status"), REFUSED_BODIES.values(), id
 
 @ways
 @pytest.mark.parametrize(("data", "status"), REFUSED_HEADS.values(), ids=REFUSED_HEADS)
-async def test_an_ambiguous_head_is_refused_and_nothing_behind_it_is_a_request(
+async def test_an_ambiguous_head_is_refused_and_nothing_after_it_is_a_request(
     way: Way, most: int, data: bytes, status: int
 ) -> None:
     recorder = Recorder()
     async with way(recorder.server) as connect:
-        for packets in some_cuts(data + BEHIND, most):
+        for packets in some_cuts(data + AFTER, most):
             check_refusal(await answer(connect, packets), status)
     assert recorder.seen == []
 
 
 @ways
 @bodies
-async def test_an_ambiguous_body_is_refused_and_nothing_behind_it_is_a_request(
+async def test_an_ambiguous_body_is_refused_and_nothing_after_it_is_a_request(
     way: Way, most: int, data: bytes, status: int
 ) -> None:
     recorder = Recorder()
     async with way(recorder.server) as connect:
-        for packets in some_cuts(data + BEHIND, most):
+        for packets in some_cuts(data + AFTER, most):
             check_refusal(await answer(connect, packets), status)
             assert recorder.seen == [("/first", "a", None)]  # its head was fine; its body never came whole
             recorder.seen.clear()
@@ -151,7 +151,7 @@ async def test_an_ambiguous_body_that_nobody_reads_ends_the_connection(
 ) -> None:
     recorder = Recorder(reads=False)
     async with way(recorder.server) as connect:
-        for packets in some_cuts(data + BEHIND, min(most, 3)):
+        for packets in some_cuts(data + AFTER, min(most, 3)):
             received = await answer(connect, packets)
             assert received.startswith(b"HTTP/1.1 200 ")
             assert responses(received) == 1
@@ -161,14 +161,14 @@ async def test_an_ambiguous_body_that_nobody_reads_ends_the_connection(
 
 @ways
 @bodies
-async def test_nothing_behind_an_ambiguous_body_reaches_the_upgraded_stream(
+async def test_nothing_after_an_ambiguous_body_reaches_the_upgraded_stream(
     way: Way, most: int, data: bytes, status: int
 ) -> None:
     recorder = Recorder()
     head, _, body = data.partition(b"\r\n\r\n")
     upgrade = head + b"\r\n" + UPGRADE + b"\r\n" + body
     async with way(recorder.server) as connect:
-        for packets in some_cuts(upgrade + BEHIND, min(most, 3)):
+        for packets in some_cuts(upgrade + AFTER, min(most, 3)):
             received = await answer(connect, packets)
             assert received.startswith(b"HTTP/1.1 101 ")
             assert responses(received) == 1
@@ -182,10 +182,10 @@ async def test_nothing_behind_an_ambiguous_body_reaches_the_upgraded_stream(
 async def test_an_unusual_request_that_means_one_thing_is_taken_for_that(way: Way, most: int, case: Accepted) -> None:
     expected: list[tuple[str, str | None, bytes | None]] = [(case.target, case.host, case.body)]
     if not case.closes:
-        expected.append(("/behind", "a", b""))
+        expected.append(("/after", "a", b""))
     recorder = Recorder()
     async with way(recorder.server) as connect:
-        for packets in some_cuts(case.data + BEHIND, most):
+        for packets in some_cuts(case.data + AFTER, most):
             received = await answer(connect, packets, end=True)
             assert received.count(b"HTTP/1.1 200 ") == len(expected)
             assert recorder.seen == expected

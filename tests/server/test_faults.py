@@ -49,7 +49,7 @@ class Program:
                 await request.accept()
                 async for data in stream:
                     await stream.send_all(data)
-                    if data.endswith(b"behind"):
+                    if data.endswith(b"after"):
                         break
 
     def __enter__(self) -> None:
@@ -64,7 +64,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 EXCHANGES = {
     "requests": get() + post(b"body") + get("/", b"Connection: close\r\n"),
     "streaming": get("/stream") + get("/stream", b"Connection: close\r\n"),
-    "upgrade": upgrade(CHUNKED, chunked(b"a body", b"of two") + b"behind"),
+    "upgrade": upgrade(CHUNKED, chunked(b"a body", b"of two") + b"after"),
     "websocket": handshake() + text("hello") + frame(PING) + frame(1, b"frag", fin=False) + frame(0, b"ment") + close(),
 }
 exchanges = pytest.mark.parametrize("data", EXCHANGES.values(), ids=EXCHANGES)

@@ -101,7 +101,7 @@ async def test_errors_have_their_status(
 
 async def test_an_upgraded_stream_has_a_line_at_its_end(connect_tcp: Connect, lines: Callable[[], list[str]]) -> None:
     client = await connect_tcp(Server(on_upgrade=echo))
-    await client.send(upgrade(behind=b"12345"))
+    await client.send(upgrade(after=b"12345"))
     await client.reply()
     await client.exactly(5)
     await client.send(b"x" * 1000)
@@ -170,7 +170,7 @@ async def test_the_states_of_connections_are_counted() -> None:
 async def test_bytes_are_counted_on_open_and_closed_connections(connect: Connect) -> None:
     server = Server(okay, on_upgrade=echo)
     sent = received = 0
-    for data in (get("/"), post(b"x" * 1000), upgrade(behind=b"y" * 100_000)):
+    for data in (get("/"), post(b"x" * 1000), upgrade(after=b"y" * 100_000)):
         client = await connect(server)
         await client.send(data)
         sent += len(data)

@@ -33,9 +33,9 @@ def post_head(length: int, fields: bytes = b"", target: str = "/") -> bytes:
     return get(target, fields + b"Content-Length: %d\r\n" % length, "POST")
 
 
-def upgrade(fields: bytes = b"", behind: bytes = b"", target: str = "/") -> bytes:
+def upgrade(fields: bytes = b"", after: bytes = b"", target: str = "/") -> bytes:
     """An upgrade request, with what follows its head."""
-    return get(target, UPGRADE + fields) + behind
+    return get(target, UPGRADE + fields) + after
 
 
 def chunked(*chunks: bytes, trailers: bytes = b"", extension: bytes = b"") -> bytes:

@@ -1,13 +1,13 @@
 """What a client sends to both servers in `tests/upgrade/test_against_node.py`, and what comes of it.
 
 An outcome is what the client gets, in its order: the status of each response, interim ones too,
-with the content of one below 400; behind a 101, or the 200 of a CONNECT, the upgraded stream's bytes;
+with the content of one below 400; after a 101, or the 200 of a CONNECT, the upgraded stream's bytes;
 and last, who ends the connection: it is "closed" or "reset" by the server, or "open", so that it
 serves one more request or echoes it, or it "stalls": neither is served nor ended.
 
 The handlers are those of `node_handlers.py` and `node_server.js`. Content and stream are what they
 saw: `/read` responds with the body, `[...]` is the body of an upgrade request, and what stands
-behind it is the echo of the stream. `<end>` and `<broken>` are how the stream ended for them.
+after it is the echo of the stream. `<end>` and `<broken>` are how the stream ended for them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Scenario:
     Attributes:
       steps: what the client does, one after the other.
       outcome: here; also from Node, unless `node` says otherwise. Where it depends on the packets,
-        the outcomes stand one behind the other, with " | " between.
+        the outcomes stand one after the other, with " | " between.
       node: the outcome from Node, where it differs.
       row: the case of the README's table of differences that says why.
       server: one of those in `node_handlers.SERVERS`.
@@ -79,18 +79,18 @@ def fields(*lines: bytes) -> bytes:
     return b"".join(line + b"\r\n" for line in lines)
 
 
-def to(path: str, extra: bytes = b"", behind: bytes = b"") -> bytes:
+def to(path: str, extra: bytes = b"", after: bytes = b"") -> bytes:
     """An upgrade request to `path`, and what follows its head."""
-    return upgrade(extra, behind, path)
+    return upgrade(extra, after, path)
 
 
-def posted(path: str, extra: bytes, behind: bytes = b"") -> bytes:
+def posted(path: str, extra: bytes, after: bytes = b"") -> bytes:
     """A POST to `path`, and what follows its head."""
-    return get(path, extra, "POST") + behind
+    return get(path, extra, "POST") + after
 
 
-def connect(extra: bytes = b"", behind: bytes = b"", target: str = "a:1") -> bytes:
-    return get(target, extra, "CONNECT") + behind
+def connect(extra: bytes = b"", after: bytes = b"", target: str = "a:1") -> bytes:
+    return get(target, extra, "CONNECT") + after
 
 
 LENGTH = fields(b"Content-Length: 5")
@@ -106,19 +106,19 @@ OLD_UPGRADE = "`Upgrade` in an HTTP/1.0 request"
 NO_OFFER = "an `Upgrade` field that names no protocol"
 NOT_OFFERED = "accepting a protocol that was not offered"
 DECLINED = "declining in the upgrade handler"
-BEHIND_DECLINED = "a request behind an upgrade request that is not accepted, in one packet"
-STUCK_DECLINED = "what is malformed in or behind an upgrade request that is not accepted"
+AFTER_DECLINED = "a request after an upgrade request that is not accepted, in one packet"
+STUCK_DECLINED = "what is malformed in or after an upgrade request that is not accepted"
 BAD_CHUNK = "malformed chunk in an accepted request's body"
 CUT_BODY = "the client ends in the middle of an accepted request's body"
 BOTH = "body and stream read at once, by two tasks"
 UPGRADE_EXPECT = "`Expect: 100-continue` with `Upgrade`"
 IDLE_EXPECT = "`Expect: 100-continue`, and nobody reads the body, or it is on its way, or there is none"
 OTHER_EXPECT = "another `Expect`"
-OVERTAKEN = "an upgrade request pipelined behind a request"
-OVERTAKEN_ERROR = "a malformed request pipelined behind a request"
+OVERTAKEN = "an upgrade request pipelined after a request"
+OVERTAKEN_ERROR = "a malformed request pipelined after a request"
 HALF_READ = "a body of which the handler reads a part, and the rest is over 64 KiB"
 NEVER_READ = "a body over 256 KiB that the handler does not read"
-SECOND_ANSWER = "a body that breaks behind an early response"
+SECOND_ANSWER = "a body that breaks after an early response"
 HALF_CLOSED = "the client ends its side before it is answered"
 NO_HANDLER = "CONNECT without a handler"
 CONNECT = "CONNECT in HTTP/1.0, with a path for its target, or with a body"
@@ -136,14 +136,14 @@ STATUS = "the status for another version or transfer coding, or for a request li
 
 UPGRADES = {
     "an upgrade": case(to("/echo"), gives="101, open"),
-    "an upgrade with bytes of the new protocol behind it": case(to("/echo", behind=b"hello"), gives="101 hello, open"),
+    "an upgrade with bytes of the new protocol after it": case(to("/echo", after=b"hello"), gives="101 hello, open"),
     "bytes of the new protocol after the 101": case(to("/echo"), SWITCHED, b"hello", gives="101 hello, open"),
-    "bytes behind an upgrade that look like a request": case(
-        to("/echo", behind=b"GET / HTTP/1.1 "), gives="101 GET / HTTP/1.1 , open"
+    "bytes after an upgrade that look like a request": case(
+        to("/echo", after=b"GET / HTTP/1.1 "), gives="101 GET / HTTP/1.1 , open"
     ),
     "a protocol whose client begins": case(to("/listen"), b"hello", gives="101 hello, open"),
     "a handler that ends the stream": case(to("/bye"), gives="101 bye, closed"),
-    "a handler that ends the stream with bytes unread": case(to("/bye", behind=b"hello"), gives="101 bye, closed"),
+    "a handler that ends the stream with bytes unread": case(to("/bye", after=b"hello"), gives="101 bye, closed"),
     "several protocols": case(
         get("/echo", fields(b"Connection: keep-alive, Upgrade", b"Upgrade: a/1, b")), gives="101, open"
     ),
@@ -188,7 +188,7 @@ BODIES = {
         to("/accept-body", LENGTH, b"helloworld"), gives="101 [hello]world, open"
     ),
     "a body of which a byte is read": case(to("/begun", LENGTH, b"helloworld"), gives="101 [h]world, open"),
-    "a body and nothing behind it": case(to("/body", LENGTH, b"hello"), gives="101 [hello], open"),
+    "a body and nothing after it": case(to("/body", LENGTH, b"hello"), gives="101 [hello], open"),
     "a body that comes after the 101": case(
         to("/accept-body", LENGTH), SWITCHED, b"hello", Awaits(b"[hello]"), b"world", gives="101 [hello]world, open"
     ),
@@ -243,13 +243,13 @@ BODIES = {
 }
 
 CHOICES = {
-    "an upgrade that is chosen": case(to("/echo", behind=b"hello"), gives="101 hello, open", server="choosing"),
+    "an upgrade that is chosen": case(to("/echo", after=b"hello"), gives="101 hello, open", server="choosing"),
     "an upgrade that is chosen on a used connection": case(
-        get("/a") + to("/echo", behind=b"hello"), gives="200 /a, 101 hello, open", server="choosing"
+        get("/a") + to("/echo", after=b"hello"), gives="200 /a, 101 hello, open", server="choosing"
     ),
     "an upgrade that is not chosen": case(to("/a"), gives="200 /a, open", server="choosing"),
     "an upgrade that is not chosen, and then one that is": case(
-        to("/a"), Awaits(b"/a"), to("/echo", behind=b"hello"), gives="200 /a, 101 hello, open", server="choosing"
+        to("/a"), Awaits(b"/a"), to("/echo", after=b"hello"), gives="200 /a, 101 hello, open", server="choosing"
     ),
     "an upgrade with a body that is not chosen": case(
         to("/read", LENGTH, b"hello"), gives="200 hello, open", server="choosing"
@@ -266,31 +266,31 @@ CHOICES = {
     "an upgrade that is not chosen, from a client that has ended": case(
         to("/a"), EOF, gives="200 /a, closed", server="choosing"
     ),
-    "a request right behind an upgrade that is not chosen": case(
-        to("/a", behind=get("/b")),
+    "a request right after an upgrade that is not chosen": case(
+        to("/a", after=get("/b")),
         gives="200 /a, 200 /b, open",
         node="200 /a, open",
-        row=BEHIND_DECLINED,
+        row=AFTER_DECLINED,
         server="choosing",
         cut=False,
     ),
-    "a request right behind the body of an upgrade that is not chosen": case(
+    "a request right after the body of an upgrade that is not chosen": case(
         to("/read", LENGTH, b"hello" + get("/b")),
         gives="200 hello, 200 /b, open",
         node="200 hello, open",
-        row=BEHIND_DECLINED,
+        row=AFTER_DECLINED,
         server="choosing",
         cut=False,
     ),
-    "an upgrade that is chosen right behind one that is not": case(
-        to("/a", behind=to("/echo", behind=b"hello")),
+    "an upgrade that is chosen right after one that is not": case(
+        to("/a", after=to("/echo", after=b"hello")),
         gives="200 /a, 101 hello, open",
         node="200 /a, open",
-        row=BEHIND_DECLINED,
+        row=AFTER_DECLINED,
         server="choosing",
         cut=False,
     ),
-    "a malformed request behind an upgrade that is not chosen": case(
+    "a malformed request after an upgrade that is not chosen": case(
         to("/a"),
         Awaits(b"/a"),
         b"nonsense\r\n\r\n",
@@ -319,8 +319,8 @@ CHOICES = {
     ),
     "a request where there is no upgrade handler": case(get("/a"), gives="200 /a, open", server="orphaned"),
     "an upgrade that its handler declines": case(to("/decline"), gives="403, open", node="403, closed", row=DECLINED),
-    "a request right behind an upgrade that its handler declines": case(
-        to("/decline", behind=get("/b")), gives="403, 200 /b, open", node="403, closed", row=DECLINED
+    "a request right after an upgrade that its handler declines": case(
+        to("/decline", after=get("/b")), gives="403, 200 /b, open", node="403, closed", row=DECLINED
     ),
 }
 
@@ -406,60 +406,60 @@ PIPELINES = {
         post(b"hello", target="/read") + post(b"world", target="/read") + get("/c"),
         gives="200 hello, 200 world, 200 /c, open",
     ),
-    "a request behind an unread body": case(post(b"hello", target="/a") + get("/b"), gives="200 /a, 200 /b, open"),
-    "a request behind unread chunks": case(
+    "a request after an unread body": case(post(b"hello", target="/a") + get("/b"), gives="200 /a, 200 /b, open"),
+    "a request after unread chunks": case(
         posted("/a", CHUNKED, chunked(b"hel", b"lo") + get("/b")), gives="200 /a, 200 /b, open"
     ),
-    "a request behind a body of which a byte is read": case(
+    "a request after a body of which a byte is read": case(
         post(b"hello", target="/begun") + get("/b"), gives="200 h, 200 /b, open"
     ),
-    "a request behind a large body of which a byte is read": case(
+    "a request after a large body of which a byte is read": case(
         post(b"h" * BIG, target="/begun") + get("/b"),
         gives="200 h, 200 /b, open",
         node="200 h, stalls",
         row=HALF_READ,
         cut=False,
     ),
-    "a request behind a large unread body": case(
+    "a request after a large unread body": case(
         post(b"h" * BIG, target="/a") + get("/b"), gives="200 /a, 200 /b, open", cut=False
     ),
-    "a request behind a larger unread body": case(
+    "a request after a larger unread body": case(
         post(b"h" * 3 * BIG, target="/a") + get("/b"),
         gives="200 /a, closed",
         node="200 /a, 200 /b, open",
         row=NEVER_READ,
         cut=False,
     ),
-    "an upgrade behind a request": case(get("/a") + to("/echo", behind=b"hello"), gives="200 /a, 101 hello, open"),
-    "an upgrade with a body behind a request": case(
+    "an upgrade after a request": case(get("/a") + to("/echo", after=b"hello"), gives="200 /a, 101 hello, open"),
+    "an upgrade with a body after a request": case(
         get("/a") + to("/body", LENGTH, b"helloworld"), gives="200 /a, 101 [hello]world, open"
     ),
-    "an upgrade behind an unread body": case(
-        post(b"hello", target="/a") + to("/echo", behind=b"hello"), gives="200 /a, 101 hello, open"
+    "an upgrade after an unread body": case(
+        post(b"hello", target="/a") + to("/echo", after=b"hello"), gives="200 /a, 101 hello, open"
     ),
-    "an upgrade behind a slow response": case(
+    "an upgrade after a slow response": case(
         get("/slow") + to("/bye"),
         gives="200 slow, 101 bye, closed",
         node="101 bye, closed",
         row=OVERTAKEN,
         cut=False,
     ),
-    "a request behind a response that closes": case(get("/close") + get("/b"), gives="200 close, closed"),
-    "a request behind one that asks to close": case(
+    "a request after a response that closes": case(get("/close") + get("/b"), gives="200 close, closed"),
+    "a request after one that asks to close": case(
         get("/a", fields(b"Connection: close")) + get("/b"), gives="200 /a, closed"
     ),
-    "a request behind one in HTTP/1.0": case(get("/a", version="1.0") + get("/b"), gives="200 /a, closed"),
-    "a malformed request behind a request": case(
+    "a request after one in HTTP/1.0": case(get("/a", version="1.0") + get("/b"), gives="200 /a, closed"),
+    "a malformed request after a request": case(
         get("/a"), Awaits(b"/a"), b"nonsense\r\n\r\n" + SMUGGLED, gives="200 /a, 400, closed"
     ),
-    "a malformed request right behind a request": case(
+    "a malformed request right after a request": case(
         get("/a") + b"nonsense\r\n\r\n" + SMUGGLED,
         gives="200 /a, 400, closed",
         node="200 /a, closed",
         row=OVERTAKEN_ERROR,
         cut=False,
     ),
-    "a malformed request behind a slow response": case(
+    "a malformed request after a slow response": case(
         get("/slow") + b"nonsense\r\n\r\n" + SMUGGLED,
         gives="200 slow, 400, closed",
         node="400, closed",
@@ -467,7 +467,7 @@ PIPELINES = {
         cut=False,
     ),
     "an empty line in front of a request": case(b"\r\n" + get("/a"), gives="200 /a, open"),
-    "an empty line behind a body": case(
+    "an empty line after a body": case(
         post(b"hello", target="/read") + b"\r\n" + get("/b"), gives="200 hello, 200 /b, open"
     ),
     "two empty lines in front of a request": case(
@@ -496,14 +496,14 @@ HALF_CLOSES = {
         posted("/a", LENGTH, b"hel"), EOF, gives="200 /a, closed", node="200 /a, 400, closed", row=SECOND_ANSWER
     ),
     "a client that ends after its upgrade": case(to("/echo"), EOF, gives="101 <end>, closed"),
-    "a client that ends its stream": case(to("/echo", behind=b"hello"), EOF, gives="101 hello<end>, closed"),
+    "a client that ends its stream": case(to("/echo", after=b"hello"), EOF, gives="101 hello<end>, closed"),
     "a client that ends its stream later": case(
-        to("/echo", behind=b"hello"), Awaits(b"hello"), EOF, gives="101 hello<end>, closed"
+        to("/echo", after=b"hello"), Awaits(b"hello"), EOF, gives="101 hello<end>, closed"
     ),
-    "a client that ends its stream behind a body": case(
+    "a client that ends its stream after a body": case(
         to("/body", LENGTH, b"helloworld"), EOF, gives="101 [hello]world<end>, closed"
     ),
-    "a client that ends its stream behind a body that nobody reads": case(
+    "a client that ends its stream after a body that nobody reads": case(
         to("/echo", LENGTH, b"helloworld"), EOF, gives="101 world<end>, closed"
     ),
     "a client that ends before it is accepted": case(to("/listen"), EOF, gives="101 <end>, closed"),
@@ -520,7 +520,7 @@ HALF_CLOSES = {
         to("/echo", LENGTH, b"hel"), EOF, gives="101 <broken>, closed", node="101, closed", row=CUT_BODY
     ),
     "a client that ends its side of a tunnel": case(
-        connect(behind=b"hello"), EOF, gives="200 hello<end>, closed", method="CONNECT"
+        connect(after=b"hello"), EOF, gives="200 hello<end>, closed", method="CONNECT"
     ),
 }
 
@@ -568,7 +568,7 @@ ORDINARY = {
 
 TUNNELS = {
     "CONNECT": case(connect(), gives="200, open", method="CONNECT"),
-    "CONNECT with bytes behind it": case(connect(behind=b"hello"), gives="200 hello, open", method="CONNECT"),
+    "CONNECT with bytes after it": case(connect(after=b"hello"), gives="200 hello, open", method="CONNECT"),
     "CONNECT, then bytes": case(connect(), Awaits(b"\r\n\r\n"), b"hello", gives="200 hello, open", method="CONNECT"),
     "CONNECT with Upgrade": case(connect(UPGRADE, b"hello"), gives="200 hello, open", method="CONNECT"),
     "CONNECT to an IPv6 address": case(connect(target="[::1]:1"), gives="200, open", method="CONNECT"),
@@ -597,12 +597,12 @@ TUNNELS = {
     ),
 }
 
-# Both refuse these, and what is behind them is no request.
+# Both refuse these, and what is after them is no request.
 REFUSED_HEADS = {
     "no request line": b"nonsense\r\n\r\n",
     "no target": b"GET\r\n\r\n",
     "a tab in the request line": b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
-    "a space behind the version": b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+    "a space after the version": b"GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
     "a space in the target": b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
     "a control character in the target": b"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
     "a target that is not ASCII": b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -623,7 +623,7 @@ REFUSED_HEADS = {
     "NUL in a value": b"GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n",
     "a bare CR in a value": b"GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
     "bare LFs": b"GET / HTTP/1.1\nHost: a\n\n",
-    "a bare LF behind a field": b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
+    "a bare LF after a field": b"GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
     "a bare LF for the empty line": b"GET / HTTP/1.1\r\nHost: a\r\n\n",
     "a folded line": b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
     "a fold at the start": b"GET / HTTP/1.1\r\n Host: a\r\n\r\n",
@@ -696,7 +696,7 @@ OTHER_HEADS: dict[str, tuple[bytes, str, str, str]] = {
 UNENDED_CODINGS = {
     "another coding": fields(b"Transfer-Encoding: gzip"),
     "identity": fields(b"Transfer-Encoding: identity"),
-    "a coding behind chunked": fields(b"Transfer-Encoding: chunked, identity"),
+    "a coding after chunked": fields(b"Transfer-Encoding: chunked, identity"),
     "a coding that ends like chunked": fields(b"Transfer-Encoding: xchunked"),
     "an empty Transfer-Encoding": fields(b"Transfer-Encoding:"),
 }
@@ -715,19 +715,19 @@ MALFORMED_CHUNKS = {
     "an endless size": b"fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
     "a space in front of the size": b" 5\r\nhello\r\n0\r\n\r\n",
     "a space in front of an extension": b"5 ;a\r\nhello\r\n0\r\n\r\n",
-    "a bare LF behind the size": b"5\nhello\r\n0\r\n\r\n",
-    "a bare CR behind the size": b"5\rhello\r\n0\r\n\r\n",
+    "a bare LF after the size": b"5\nhello\r\n0\r\n\r\n",
+    "a bare CR after the size": b"5\rhello\r\n0\r\n\r\n",
     "a control character in an extension": b"5;\x01\r\nhello\r\n0\r\n\r\n",
     "a bare LF in an extension": b"5;a\nb\r\nhello\r\n0\r\n\r\n",
     "a bare CR in an extension": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
     "data longer than its size": b"5\r\nhelloX\r\n0\r\n\r\n",
-    "a bare LF behind the data": b"5\r\nhello\n0\r\n\r\n",
+    "a bare LF after the data": b"5\r\nhello\n0\r\n\r\n",
     "a bare LF at the end": b"5\r\nhello\r\n0\r\n\n",
     "a trailer without a colon": b"5\r\nhello\r\n0\r\nX\r\n\r\n",
     "a folded trailer": b"5\r\nhello\r\n0\r\nX: y\r\n z\r\n\r\n",
     "a space in front of a trailer's colon": b"5\r\nhello\r\n0\r\nX : y\r\n\r\n",
-    "a bare LF behind a trailer": b"5\r\nhello\r\n0\r\nX: y\n\r\n",
-    "a space behind the size": b"5 \r\nhello\r\n0\r\n\r\n",
+    "a bare LF after a trailer": b"5\r\nhello\r\n0\r\nX: y\n\r\n",
+    "a space after the size": b"5 \r\nhello\r\n0\r\n\r\n",
     "an empty extension": b"5;\r\nhello\r\n0\r\n\r\n",
     "an extension that is no token": b"5;a(b\r\nhello\r\n0\r\n\r\n",
     "Content-Length as a trailer": b"5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n",
@@ -753,14 +753,14 @@ def malformed() -> Iterator[tuple[str, Scenario]]:
     )
 
     for name, data in MALFORMED_CHUNKS.items():
-        behind = data + SMUGGLED
-        yield f"{name}, in a body", case(posted("/read", CHUNKED, behind), gives="400, closed")
+        after = data + SMUGGLED
+        yield f"{name}, in a body", case(posted("/read", CHUNKED, after), gives="400, closed")
         yield (
             f"{name}, in an unread body",
             case(
                 posted("/early", CHUNKED),
                 Awaits(b"/early"),
-                behind,
+                after,
                 gives="200 /early, closed",
                 node="200 /early, 400, closed",
                 row=SECOND_ANSWER,
@@ -768,7 +768,7 @@ def malformed() -> Iterator[tuple[str, Scenario]]:
         )
         yield (
             f"{name}, in an upgrade",
-            case(to("/echo", CHUNKED, behind), gives="101 <broken>, closed", node="101, stalls", row=BAD_CHUNK),
+            case(to("/echo", CHUNKED, after), gives="101 <broken>, closed", node="101, stalls", row=BAD_CHUNK),
         )
     for path, ours, node in [
         ("/body", "400, closed", "stalls"),

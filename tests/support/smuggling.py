@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ACCEPTED", "BEHIND", "REFUSED_BODIES", "REFUSED_HEADS", "Accepted"]
+__all__ = ["ACCEPTED", "AFTER", "REFUSED_BODIES", "REFUSED_HEADS", "Accepted"]
 
-# What stands behind each of them, and must never be taken for a request.
-BEHIND = b"GET /behind HTTP/1.1\r\nHost: a\r\n\r\n"
+# What stands after each of them, and must never be taken for a request.
+AFTER = b"GET /after HTTP/1.1\r\nHost: a\r\n\r\n"
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 END = b"0\r\n\r\n"  # of a chunked body
@@ -54,7 +54,7 @@ BOTH = {
     "CL.TE": post(b"Content-Length: 5\r\n" + CHUNKED, END),
     "CL.TE with the length of all that follows": post(b"Content-Length: 38\r\n" + CHUNKED, END),
     "CL.TE with a length of 0": post(b"Content-Length: 0\r\n" + CHUNKED, END),
-    "TE.CL": post(CHUNKED + b"Content-Length: 4\r\n", b"21\r\n" + BEHIND + b"\r\n" + END),
+    "TE.CL": post(CHUNKED + b"Content-Length: 4\r\n", b"21\r\n" + AFTER + b"\r\n" + END),
     "TE.CL with a length of 0": post(CHUNKED + b"Content-Length: 0\r\n", END),
     "CL.TE.CL": post(b"Content-Length: 5\r\n" + CHUNKED + b"Content-Length: 5\r\n", END),
     "CL.TE in mixed case": post(b"cONTENT-lENGTH: 5\r\ntRANSFER-eNCODING: cHUNKED\r\n", END),
@@ -85,7 +85,7 @@ UNKNOWN_CODINGS = {
     "nothing, and chunked": te(b"Transfer-Encoding: ,chunked"),
     "the field twice": tete(b"Transfer-Encoding: chunked"),
     "the field twice in another case": tete(b"transfer-encoding: chunked"),
-    "the field twice, nothing behind": tete(b"Transfer-Encoding:"),
+    "the field twice, nothing after": tete(b"Transfer-Encoding:"),
     "the field twice, gzip in front": post(b"Transfer-Encoding: gzip\r\n" + CHUNKED, END),
     "the field three times": post(CHUNKED * 3, END),
 }
@@ -105,21 +105,21 @@ ENDLESS_CODINGS = {
     "in brackets": te(b"Transfer-Encoding: (chunked)"),
     "with a parameter": te(b"Transfer-Encoding: chunked;q=1"),
     "with an empty parameter": te(b"Transfer-Encoding: chunked;"),
-    "behind a colon": te(b"Transfer-Encoding: : chunked"),
-    "behind an equals sign": te(b"Transfer-Encoding: =chunked"),
+    "after a colon": te(b"Transfer-Encoding: : chunked"),
+    "after an equals sign": te(b"Transfer-Encoding: =chunked"),
     "an empty value": te(b"Transfer-Encoding:"),
     "white space for a value": te(b"Transfer-Encoding: \t "),
     "a no-break space in front": te(b"Transfer-Encoding: \xa0chunked"),
-    "a no-break space behind": te(b"Transfer-Encoding: chunked\xa0"),
-    "NEL behind": te(b"Transfer-Encoding: chunked\x85"),
+    "a no-break space after": te(b"Transfer-Encoding: chunked\xa0"),
+    "NEL after": te(b"Transfer-Encoding: chunked\x85"),
     "a byte order mark in front": te(b"Transfer-Encoding: \xef\xbb\xbfchunked"),
     "a Kelvin sign for the k": te("Transfer-Encoding: chun\u212aed".encode()),
     "full-width letters": te("Transfer-Encoding: \uff43\uff48unked".encode()),
     "a length and an unknown coding": post(b"Content-Length: 5\r\nTransfer-Encoding: xchunked\r\n", END),
     "an unknown coding and a length": post(b"Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n", END),
     "a length and a quoted coding": post(b'Content-Length: 5\r\nTransfer-Encoding: "chunked"\r\n', END),
-    "the field twice, identity behind": tete(b"Transfer-Encoding: identity"),
-    "the field twice, an unknown coding behind": tete(b"Transfer-Encoding: x"),
+    "the field twice, identity after": tete(b"Transfer-Encoding: identity"),
+    "the field twice, an unknown coding after": tete(b"Transfer-Encoding: x"),
     "identity in HTTP/1.0": b"POST /first HTTP/1.0\r\nTransfer-Encoding: identity\r\n\r\n",
 }
 
@@ -137,29 +137,29 @@ TRANSFER_ENCODING = {
     "a semicolon for the colon": te(b"Transfer-Encoding; chunked"),
     "a slash in the name": te(b"Transfer/Encoding: chunked"),
     "CR before the colon": te(b"Transfer-Encoding\r: chunked"),
-    "CR behind the colon": te(b"Transfer-Encoding:\rchunked"),
-    "CR behind the value": te(b"Transfer-Encoding: chunked\r"),
+    "CR after the colon": te(b"Transfer-Encoding:\rchunked"),
+    "CR after the value": te(b"Transfer-Encoding: chunked\r"),
     "CR in the value": te(b"Transfer-Encoding: chun\rked"),
     "CR for the line's end": te(b"X: y\rTransfer-Encoding: chunked"),
     "LF for the line's end": te(b"X: y\nTransfer-Encoding: chunked"),
-    "LF behind the colon": te(b"Transfer-Encoding:\nchunked"),
-    "LF behind the value": post(b"Transfer-Encoding: chunked\n", END),
+    "LF after the colon": te(b"Transfer-Encoding:\nchunked"),
+    "LF after the value": post(b"Transfer-Encoding: chunked\n", END),
     "LF and CR for the line's end": te(b"X: y\n\rTransfer-Encoding: chunked"),
     "a fold before the value": te(b"Transfer-Encoding:\r\n chunked"),
     "a fold with a tab before the value": te(b"Transfer-Encoding:\r\n\tchunked"),
-    "a fold behind the value": te(b"Transfer-Encoding: chunked\r\n "),
+    "a fold after the value": te(b"Transfer-Encoding: chunked\r\n "),
     "a fold in the value": te(b"Transfer-Encoding: chunked\r\n , identity"),
     "a fold before the colon": te(b"Transfer-Encoding\r\n : chunked"),
     "the field in another's fold": te(b"X: y\r\n Transfer-Encoding: chunked"),
     "a vertical tab before the value": te(b"Transfer-Encoding: \x0bchunked"),
     "a vertical tab for white space": te(b"Transfer-Encoding:\x0bchunked"),
-    "a form feed behind the value": te(b"Transfer-Encoding: chunked\x0c"),
+    "a form feed after the value": te(b"Transfer-Encoding: chunked\x0c"),
     "NUL before the value": te(b"Transfer-Encoding: \0chunked"),
-    "NUL behind the value": te(b"Transfer-Encoding: chunked\0"),
+    "NUL after the value": te(b"Transfer-Encoding: chunked\0"),
     "NUL in the name": te(b"Transfer-Encoding\0: chunked"),
     "NUL before the name": te(b"\0Transfer-Encoding: chunked"),
-    "backspaces behind the value": te(b"Transfer-Encoding: chunkedd\x08"),
-    "DEL behind the value": te(b"Transfer-Encoding: chunked\x7f"),
+    "backspaces after the value": te(b"Transfer-Encoding: chunkedd\x08"),
+    "DEL after the value": te(b"Transfer-Encoding: chunked\x7f"),
     "a unit separator before the value": te(b"Transfer-Encoding:\x1fchunked"),
     "an escape in the name": te(b"Transfer\x1b-Encoding: chunked"),
     "a no-break space in the name": te(b"Transfer-Encoding\xa0: chunked"),
@@ -206,10 +206,10 @@ CONTENT_LENGTH = {
     "full-width digits": cl("Content-Length: \uff11".encode()),
     "a superscript in latin-1": cl(b"Content-Length: \xb9"),
     "a no-break space": cl(b"Content-Length: \xa01"),
-    "NEL behind": cl(b"Content-Length: 1\x85"),
+    "NEL after": cl(b"Content-Length: 1\x85"),
     "2**63": cl(b"Content-Length: 9223372036854775808"),
     "2**64 + 1": cl(b"Content-Length: 18446744073709551617"),
-    "2**32 + 1 behind zeros": cl(b"Content-Length: 00000000000000004294967297"),
+    "2**32 + 1 after zeros": cl(b"Content-Length: 00000000000000004294967297"),
     "30 digits": cl(b"Content-Length: " + b"1" * 30),
     "5000 digits": cl(b"Content-Length: " + b"1" * 5_000),
     "a vertical tab": cl(b"Content-Length:\x0b1"),
@@ -238,7 +238,7 @@ FIELDS = {
     "an empty fold": get(b"Host: a\r\nX: y\r\n \r\n"),
     "a fold of the Host": get(b"Host:\r\n a\r\n"),
     "a fold that hides a Host": get(b"X: y\r\n Host: a\r\nHost: b\r\n"),
-    "a fold behind the request line": get(b" X: y\r\nHost: a\r\n"),
+    "a fold after the request line": get(b" X: y\r\nHost: a\r\n"),
     "a fold at the end": get(b"Host: a\r\n\t\r\n"),
     "CR in a value": get(b"Host: a\r\nX: y\rz\r\n"),
     "CR at a value's end": get(b"Host: a\r\nX: y\r\r\n"),
@@ -307,7 +307,7 @@ HOST = {
     "a port alone": get(b"Host: :80\r\n"),
     "an address without brackets": get(b"Host: ::1\r\n"),
     "an address without its end": get(b"Host: [::1\r\n"),
-    "text behind an address": get(b"Host: [::1]a\r\n"),
+    "text after an address": get(b"Host: [::1]a\r\n"),
     "empty brackets": get(b"Host: []\r\n"),
     "brackets around no address": get(b"Host: [::::]\r\n"),
     "brackets around a dot": get(b"Host: [.]\r\n"),
@@ -364,14 +364,14 @@ REQUEST_LINES = {
     "NUL in front": b"\0" + line(b"GET /first HTTP/1.1"),
     "a byte order mark in front": b"\xef\xbb\xbf" + line(b"GET /first HTTP/1.1"),
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-    "two spaces behind the method": line(b"GET  /first HTTP/1.1"),
-    "two spaces behind the target": line(b"GET /first  HTTP/1.1"),
-    "a tab behind the method": line(b"GET\t/first HTTP/1.1"),
-    "a tab behind the target": line(b"GET /first\tHTTP/1.1"),
-    "a vertical tab behind the method": line(b"GET\x0b/first HTTP/1.1"),
-    "a form feed behind the target": line(b"GET /first\x0cHTTP/1.1"),
-    "NUL behind the method": line(b"GET\0/first HTTP/1.1"),
-    "CR behind the target": line(b"GET /first\rHTTP/1.1"),
+    "two spaces after the method": line(b"GET  /first HTTP/1.1"),
+    "two spaces after the target": line(b"GET /first  HTTP/1.1"),
+    "a tab after the method": line(b"GET\t/first HTTP/1.1"),
+    "a tab after the target": line(b"GET /first\tHTTP/1.1"),
+    "a vertical tab after the method": line(b"GET\x0b/first HTTP/1.1"),
+    "a form feed after the target": line(b"GET /first\x0cHTTP/1.1"),
+    "NUL after the method": line(b"GET\0/first HTTP/1.1"),
+    "CR after the target": line(b"GET /first\rHTTP/1.1"),
     "no method": line(b"/first HTTP/1.1"),
     "no target": line(b"GET HTTP/1.1"),
     "an empty target": line(b"GET  HTTP/1.1"),
@@ -389,9 +389,9 @@ REQUEST_LINES = {
     "an escape in the target": line(b"GET /fi\x1brst HTTP/1.1"),
     "latin-1 in the target": line(b"GET /caf\xe9 HTTP/1.1"),
     "UTF-8 in the target": line("GET /caf\u00e9 HTTP/1.1".encode()),
-    "a fragment": line(b"GET /first#behind HTTP/1.1"),
-    "a fragment behind a query": line(b"GET /first?a#behind HTTP/1.1"),
-    "a fragment of an absolute target": line(b"GET http://a/first#behind HTTP/1.1"),
+    "a fragment": line(b"GET /first#after HTTP/1.1"),
+    "a fragment after a query": line(b"GET /first?a#after HTTP/1.1"),
+    "a fragment of an absolute target": line(b"GET http://a/first#after HTTP/1.1"),
     "a relative target": line(b"GET first HTTP/1.1"),
     "a query alone": line(b"GET ?first HTTP/1.1"),
     "a backslash": line(b"GET \\first HTTP/1.1"),
@@ -444,7 +444,7 @@ CHUNK_SIZES = {
     "0x": chunks(b"0x1\r\nx\r\n" + END),
     "0X at the end": chunks(ONE + b"0X0\r\n\r\n"),
     "a hash": chunks(b"#1\r\nx\r\n" + END),
-    "h behind": chunks(b"1h\r\nx\r\n" + END),
+    "h after": chunks(b"1h\r\nx\r\n" + END),
     "no hexadecimal digit": chunks(b"g\r\nx\r\n" + END),
     "a decimal point": chunks(b"1.0\r\nx\r\n" + END),
     "a comma": chunks(b"1,1\r\nx\r\n" + END),
@@ -452,11 +452,11 @@ CHUNK_SIZES = {
     "a space in front": chunks(b" 1\r\nx\r\n" + END),
     "a tab in front": chunks(b"\t1\r\nx\r\n" + END),
     "a space inside": chunks(b"1 0\r\nx\r\n" + END),
-    "a space behind": chunks(b"1 \r\nx\r\n" + END),
-    "a tab behind": chunks(b"1\t\r\nx\r\n" + END),
-    "a space behind the last": chunks(ONE + b"0 \r\n\r\n"),
-    "a vertical tab behind": chunks(b"1\x0b\r\nx\r\n" + END),
-    "NUL behind": chunks(b"1\0\r\nx\r\n" + END),
+    "a space after": chunks(b"1 \r\nx\r\n" + END),
+    "a tab after": chunks(b"1\t\r\nx\r\n" + END),
+    "a space after the last": chunks(ONE + b"0 \r\n\r\n"),
+    "a vertical tab after": chunks(b"1\x0b\r\nx\r\n" + END),
+    "NUL after": chunks(b"1\0\r\nx\r\n" + END),
     "NUL in front": chunks(b"\x001\r\nx\r\n" + END),
     "full-width digits": chunks("\uff11\r\nx\r\n".encode() + END),
     "17 digits": chunks(b"00000000000000001\r\nx\r\n" + END),
@@ -464,7 +464,7 @@ CHUNK_SIZES = {
     "2**64 - 1": chunks(b"ffffffffffffffff\r\nx\r\n" + END),
     "2**64 + 1": chunks(b"10000000000000001\r\nx\r\n" + END),
     "zeros without an end": chunks(b"0" * 20_000),
-    "CR behind": chunks(b"1\r\r\nx\r\n" + END),
+    "CR after": chunks(b"1\r\r\nx\r\n" + END),
     "CR inside": chunks(b"1\r0\r\nx\r\n" + END),
     "CR for the line's end": chunks(b"1\rx\r\n" + END),
     "LF for the line's end": chunks(b"1\nx\r\n" + END),
@@ -481,7 +481,7 @@ CHUNK_EXTENSIONS = {
     "CR": chunks(b"1;a\rb\r\nx\r\n" + END),
     "CR at the end": chunks(b"1;a\r\r\nx\r\n" + END),
     "LF": chunks(b"1;a\nx\r\n" + END),
-    "LF that hides a chunk": chunks(b"2;\nxx\r\n21\r\n" + BEHIND + b"\r\n" + END),
+    "LF that hides a chunk": chunks(b"2;\nxx\r\n21\r\n" + AFTER + b"\r\n" + END),
     "LF in the last chunk's": chunks(ONE + b"0;a\n\r\n"),
     "no name": chunks(b"1;\r\nx\r\n" + END),
     "no name, and a value": chunks(b"1;=a\r\nx\r\n" + END),
@@ -494,7 +494,7 @@ CHUNK_EXTENSIONS = {
     "a quotation without its end": chunks(b'1;a="b\r\nx\r\n' + END),
     "a quotation that goes on in the next line": chunks(b'1;a="\r\nx\r\n0\r\n\r\n"\r\nx\r\n' + END),
     "a quotation that ends in a backslash": chunks(b'1;a="b\\\r\nx\r\n' + END),
-    "text behind a quotation": chunks(b'1;a="b"c\r\nx\r\n' + END),
+    "text after a quotation": chunks(b'1;a="b"c\r\nx\r\n' + END),
     "obs-text outside a quotation": chunks(b"1;a=\xe9\r\nx\r\n" + END),
     "without an end": chunks(b"1;" + b"a" * 20_000),
 }
@@ -502,21 +502,21 @@ CHUNK_EXTENSIONS = {
 CHUNK_DATA = {
     "longer than its size": chunks(b"1\r\nxy\r\n" + END),
     "shorter than its size": chunks(b"3\r\nx\r\n" + END),
-    "no CRLF behind it": chunks(b"1\r\nx" + END),
-    "no CRLF behind it, nor a chunk": chunks(b"1\r\nx"),
-    "LF behind it": chunks(b"1\r\nx\n" + END),
-    "CR behind it": chunks(b"1\r\nx\r" + END),
-    "LF and CR behind it": chunks(b"1\r\nx\n\r" + END),
-    "any two bytes behind it": chunks(b"1\r\nxXX" + END),
-    "spaces behind it": chunks(b"1\r\nx  \r\n" + END),
-    "a blank line behind it": chunks(b"1\r\nx\r\n\r\n" + END),
+    "no CRLF after it": chunks(b"1\r\nx" + END),
+    "no CRLF after it, nor a chunk": chunks(b"1\r\nx"),
+    "LF after it": chunks(b"1\r\nx\n" + END),
+    "CR after it": chunks(b"1\r\nx\r" + END),
+    "LF and CR after it": chunks(b"1\r\nx\n\r" + END),
+    "any two bytes after it": chunks(b"1\r\nxXX" + END),
+    "spaces after it": chunks(b"1\r\nx  \r\n" + END),
+    "a blank line after it": chunks(b"1\r\nx\r\n\r\n" + END),
 }
 
 TRAILERS = {
     "no blank line": chunks(ONE + b"0\r\n"),
     "CR for the blank line": chunks(ONE + b"0\r\n\r"),
     "LF for the blank line": chunks(ONE + b"0\r\n\n"),
-    "a bare LF behind a field": chunks(ONE + b"0\r\nX: y\n\r\n"),
+    "a bare LF after a field": chunks(ONE + b"0\r\nX: y\n\r\n"),
     "LF for the line's end and the blank line": chunks(ONE + b"0\r\nX: y\n\n"),
     "LF between two fields": trailers(b"X: y\nZ: z\r\n"),
     "CR in a value": trailers(b"X: y\rz\r\n"),
@@ -545,7 +545,7 @@ LARGE_TRAILERS = {
     "that are too large": trailers(b"X: " + b"y" * 17_000 + b"\r\n"),
 }
 
-# Bodies that are refused, behind a proper head: a handler sees that one request.
+# Bodies that are refused, after a proper head: a handler sees that one request.
 REFUSED_BODIES: dict[str, tuple[bytes, int]] = {
     **{f"chunk's size: {name}": (data, 400) for name, data in CHUNK_SIZES.items()},
     **{f"chunk's extension: {name}": (data, 400) for name, data in CHUNK_EXTENSIONS.items()},
@@ -563,7 +563,7 @@ class Accepted:
     target: str = "/first"
     body: bytes = b""
     host: str | None = "a"
-    closes: bool = False  # so that the request behind it is not answered
+    closes: bool = False  # so that the request after it is not answered
 
 
 ACCEPTED: dict[str, Accepted] = {
@@ -586,7 +586,7 @@ ACCEPTED: dict[str, Accepted] = {
     "an empty Host": Accepted(get(b"Host:\r\n"), host=""),
     "a Host with an empty port": Accepted(get(b"Host: a:\r\n"), host="a:"),
     "white space around the Host": Accepted(get(b"Host:\t a \t\r\n")),
-    "no white space behind a colon": Accepted(get(b"Host:a\r\n")),
+    "no white space after a colon": Accepted(get(b"Host:a\r\n")),
     "no Host in HTTP/1.0": Accepted(b"GET /first HTTP/1.0\r\n\r\n", host=None, closes=True),
     "HTTP/1.0 with keep-alive": Accepted(
         b"GET /first HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", closes=True
@@ -594,16 +594,16 @@ ACCEPTED: dict[str, Accepted] = {
     "HTTP/1.0 with a body": Accepted(
         b"POST /first HTTP/1.0\r\nHost: a\r\nContent-Length: 1\r\n\r\nx", body=b"x", closes=True
     ),
-    "a body of GET": Accepted(b"GET /first HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n" + BEHIND, body=BEHIND),
+    "a body of GET": Accepted(b"GET /first HTTP/1.1\r\nHost: a\r\nContent-Length: 33\r\n\r\n" + AFTER, body=AFTER),
     "a chunked body of GET": Accepted(
-        b"GET /first HTTP/1.1\r\nHost: a\r\n" + CHUNKED + b"\r\n21\r\n" + BEHIND + b"\r\n" + END, body=BEHIND
+        b"GET /first HTTP/1.1\r\nHost: a\r\n" + CHUNKED + b"\r\n21\r\n" + AFTER + b"\r\n" + END, body=AFTER
     ),
     "no length, and so no body": Accepted(post(b"")),
     "leading zeros are decimal": Accepted(post(b"Content-Length: 010\r\n", b"0123456789"), body=b"0123456789"),
     "a length of 0": Accepted(post(b"Content-Length: 0\r\n")),
     "white space around a length": Accepted(post(b"Content-Length:\t 1 \t\r\n", b"x"), body=b"x"),
     "a chunked body in any case": Accepted(post(b"TRANSFER-encoding:  cHUNKed\t\r\n", ONE + END), body=b"x"),
-    "a request in a chunk": Accepted(chunks(b"21\r\n" + BEHIND + b"\r\n" + END), body=BEHIND),
+    "a request in a chunk": Accepted(chunks(b"21\r\n" + AFTER + b"\r\n" + END), body=AFTER),
     "an end in a chunk": Accepted(chunks(b"5\r\n" + END + b"\r\n" + END), body=END),
     "leading zeros of a chunk's size": Accepted(chunks(b"0001\r\nx\r\n000\r\n\r\n"), body=b"x"),
     "a chunk's size in either case": Accepted(
@@ -621,12 +621,12 @@ ACCEPTED: dict[str, Accepted] = {
         post(b"Connection: Content-Length\r\nContent-Length: 1\r\n", b"x"), body=b"x"
     ),
     "an expectation that is not understood": Accepted(
-        post(b"Expect: 200-ok\r\nContent-Length: 33\r\n", BEHIND), body=BEHIND
+        post(b"Expect: 200-ok\r\nContent-Length: 33\r\n", AFTER), body=AFTER
     ),
     "a body that was not waited for": Accepted(
-        post(b"Expect: 100-continue\r\nContent-Length: 33\r\n", BEHIND), body=BEHIND
+        post(b"Expect: 100-continue\r\nContent-Length: 33\r\n", AFTER), body=AFTER
     ),
     "an upgrade that nobody takes": Accepted(
-        post(b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 33\r\n", BEHIND), body=BEHIND
+        post(b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 33\r\n", AFTER), body=AFTER
     ),
 }

@@ -129,10 +129,10 @@ class Peer:
         await self.client.vanish()
 
 
-async def shake(client: Client, fields: bytes = b"", behind: bytes = b"", target: str = "/") -> Peer:
+async def shake(client: Client, fields: bytes = b"", after: bytes = b"", target: str = "/") -> Peer:
     """Do a handshake that is accepted, with what is sent in the same packet."""
     key = base64.b64encode(os.urandom(16)).decode()
-    await client.send(handshake(fields, target=target, key=f"Sec-WebSocket-Key: {key}\r\n".encode()) + behind)
+    await client.send(handshake(fields, target=target, key=f"Sec-WebSocket-Key: {key}\r\n".encode()) + after)
     reply = await client.reply()
     assert reply.status == 101, reply
     assert reply.headers["upgrade"].lower() == "websocket"
@@ -155,10 +155,10 @@ def server_of(
 
 
 async def open_peer(
-    connect: Connect, func: WebSocketHandler, fields: bytes = b"", behind: bytes = b"", **options: Any
+    connect: Connect, func: WebSocketHandler, fields: bytes = b"", after: bytes = b"", **options: Any
 ) -> Peer:
     """Open a WebSocket to `func`."""
-    return await shake(await connect(server_of(func, **options)), fields, behind)
+    return await shake(await connect(server_of(func, **options)), fields, after)
 
 
 class Recorder:

@@ -70,7 +70,7 @@ async def test_a_blocking_client_talks(version: ssl.TLSVersion) -> None:
         for _ in range(3):
             client.sendall(get())
             assert receive(client, 1).startswith(b"HTTP/1.1 200")
-        client.sendall(upgrade(behind=b"hello"))
+        client.sendall(upgrade(after=b"hello"))
         reply = b""
         while not reply.endswith(b"\r\n\r\nhello"):
             reply += client.recv(1)

@@ -116,7 +116,7 @@ async def test_a_handler_may_write_its_own_101(connect: Connect) -> None:
             await request.accept()
 
     client = await connect(running(handler))
-    await client.send(upgrade(behind=b"hello"))
+    await client.send(upgrade(after=b"hello"))
     assert (await client.reply()).status == 101
     assert await client.exactly(5) == b"hello"
 
@@ -159,8 +159,8 @@ async def test_a_handler_declines_and_the_connection_goes_on(connect: Connect) -
         return Response(403, "not you\n")
 
     client = await connect(running(handler))
-    for fields, behind in [(b"", b""), (LENGTH, b"12345"), (b"Transfer-Encoding: chunked\r\n", chunked(b"12345"))]:
-        await client.send(upgrade(fields, behind) + get("/next"))
+    for fields, after in [(b"", b""), (LENGTH, b"12345"), (b"Transfer-Encoding: chunked\r\n", chunked(b"12345"))]:
+        await client.send(upgrade(fields, after) + get("/next"))
         reply = await client.reply()
         assert (reply.status, reply.content, reply.closes) == (403, b"not you\n", False)
         assert (await client.reply()).content == b"okay /next\n"
@@ -191,7 +191,7 @@ async def test_declining_after_the_stream_was_read_closes(connect: Connect) -> N
         return Response(403)
 
     client = await connect(running(handler))
-    await client.send(upgrade(behind=get()))
+    await client.send(upgrade(after=get()))
     reply = await client.reply()
     assert (reply.status, reply.closes) == (403, True)
     assert await client.rest() == b""
@@ -447,7 +447,7 @@ async def test_a_cancelled_accept_sent_nothing_or_breaks_the_connection(
         assert received.count(b"HTTP/1.1 101") == 1
 
 
-async def test_no_100_behind_the_101_for_a_client_that_sent_early(connect: Connect) -> None:
+async def test_no_100_after_the_101_for_a_client_that_sent_early(connect: Connect) -> None:
     async def handler(request: Request, stream: trio.abc.Stream) -> None:
         await request.accept()
         for _ in range(2):
@@ -462,7 +462,7 @@ async def test_no_100_behind_the_101_for_a_client_that_sent_early(connect: Conne
     assert await client.exactly(5) == b"later"
 
 
-async def test_no_100_behind_the_101_for_a_body_that_broke(connect: Connect) -> None:
+async def test_no_100_after_the_101_for_a_body_that_broke(connect: Connect) -> None:
     async def handler(request: Request, stream: trio.abc.Stream) -> None:
         await request.accept()
         for _ in range(3):

@@ -78,15 +78,15 @@ def node_ports() -> Iterator[dict[str, int]]:
 def cuttings(scenario: Scenario) -> Iterator[frozenset[int]]:
     """Where to cut what a client sends: nowhere; everywhere; and once at some of the places that could matter.
 
-    Those are around the ends of lines, and everywhere behind the first head.
+    Those are around the ends of lines, and everywhere after the first head.
     """
     yield frozenset()
     if not scenario.cut:
         return
     data = b"".join(step for step in scenario.steps if isinstance(step, bytes))
     yield frozenset(range(1, len(data)))
-    behind = data.find(b"\r\n\r\n") + 4
-    places = [at for at in range(1, len(data)) if at >= behind > 3 or set(data[at - 1 : at + 1]) & {10, 13}]
+    after = data.find(b"\r\n\r\n") + 4
+    places = [at for at in range(1, len(data)) if at >= after > 3 or set(data[at - 1 : at + 1]) & {10, 13}]
     every = math.ceil(len(places) / CUTS) or 1
     yield from (frozenset([at]) for at in places[::-every])
 
@@ -190,7 +190,7 @@ class Conversation:
 
 
 def transcript(data: bytes, method: str) -> list[str]:
-    """What has come: responses, and the bytes behind the one that hands the connection over."""
+    """What has come: responses, and the bytes after the one that hands the connection over."""
     items = []
     while data:
         head, blank, data = data.partition(b"\r\n\r\n")
@@ -216,7 +216,7 @@ def transcript(data: bytes, method: str) -> list[str]:
 
 
 def dechunked(data: bytes) -> tuple[bytes, bytes]:
-    """A chunked body's content, and what is behind it; all of it, if it is not whole yet."""
+    """A chunked body's content, and what is after it; all of it, if it is not whole yet."""
     content, rest = b"", data
     while match := re.match(rb"([0-9a-fA-F]+)\r\n", rest):
         size = int(match[1], 16)

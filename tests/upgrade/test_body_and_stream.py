@@ -19,7 +19,7 @@ from trio_upgrade import ProtocolError, Request, Server
 
 from ..support.client import Client, Connect, chunked, connect_memory, cuts, echo, get, okay, reset, upgrade
 
-BEHIND = b"\r\n0\r\n\r\nfirst bytes"  # looks like the end of a chunked body, and is not
+AFTER = b"\r\n0\r\n\r\nfirst bytes"  # looks like the end of a chunked body, and is not
 LARGE = bytes(range(256)) * 1200  # 300 KB: more than the receive size, and than a socket's buffer holds
 
 
@@ -127,7 +127,7 @@ async def check(connect: Connect, make: Callable[[Seen], Handler], case: Case, p
     with trio.fail_after(5):
         await seen.done.wait()
     assert seen.body == expected_body(make, case, seen.body)
-    assert seen.stream == BEHIND
+    assert seen.stream == AFTER
     ended = make is body_first or not case.wire or (make is body_partly and not case.content)
     assert seen.errors == ([] if ended else ["closed"])
     assert (await client.reply()).status == 101
@@ -136,16 +136,16 @@ async def check(connect: Connect, make: Callable[[Seen], Handler], case: Case, p
 
 @pytest.mark.parametrize("make", MODES)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-async def test_the_stream_begins_behind_the_body(connect: Connect, make: Callable[[Seen], Handler], case: Case) -> None:
+async def test_the_stream_begins_after_the_body(connect: Connect, make: Callable[[Seen], Handler], case: Case) -> None:
     request = upgrade(case.fields, case.wire)
-    await check(connect, make, case, [request + BEHIND])  # body and first protocol bytes in one packet
-    await check(connect, make, case, [upgrade(case.fields), case.wire, BEHIND])
+    await check(connect, make, case, [request + AFTER])  # body and first protocol bytes in one packet
+    await check(connect, make, case, [upgrade(case.fields), case.wire, AFTER])
 
 
 @pytest.mark.parametrize("make", MODES)
 @pytest.mark.parametrize("case", LARGE_CASES.values(), ids=LARGE_CASES)
 async def test_a_body_larger_than_every_buffer(connect: Connect, make: Callable[[Seen], Handler], case: Case) -> None:
-    await check(connect, make, case, [upgrade(case.fields, case.wire) + BEHIND])
+    await check(connect, make, case, [upgrade(case.fields, case.wire) + AFTER])
 
 
 @pytest.mark.parametrize("make", MODES)
@@ -153,14 +153,14 @@ async def test_a_body_larger_than_every_buffer(connect: Connect, make: Callable[
 async def test_a_request_cut_in_two_at_every_position(
     nursery: trio.Nursery, make: Callable[[Seen], Handler], case: Case
 ) -> None:
-    for packets in cuts(upgrade(case.fields, case.wire) + BEHIND):
+    for packets in cuts(upgrade(case.fields, case.wire) + AFTER):
         await check(lambda server: connect_memory(nursery, server), make, case, list(packets))
 
 
 @pytest.mark.parametrize("make", MODES)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 async def test_a_request_one_byte_at_a_time(connect: Connect, make: Callable[[Seen], Handler], case: Case) -> None:
-    data = upgrade(case.fields, case.wire) + BEHIND
+    data = upgrade(case.fields, case.wire) + AFTER
     await check(connect, make, case, [data[at : at + 1] for at in range(len(data))])
 
 
@@ -176,9 +176,9 @@ BROKEN = {
     "size too large": b"11111111111111111\r\nhello\r\n0\r\n\r\n",
     "control character in an extension": b"5;a\x01b\r\nhello\r\n0\r\n\r\n",
     "bare CR in an extension": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
-    "bare LF behind the size": b"5\nhello\r\n0\r\n\r\n",
+    "bare LF after the size": b"5\nhello\r\n0\r\n\r\n",
     "data longer than its size": b"5\r\nhello!\r\n0\r\n\r\n",
-    "bare LF behind the data": b"5\r\nhello\n0\r\n\r\n",
+    "bare LF after the data": b"5\r\nhello\n0\r\n\r\n",
     "trailer without a colon": b"5\r\nhello\r\n0\r\nsum\r\n\r\n",
     "trailer with space before the colon": b"5\r\nhello\r\n0\r\nsum : 1\r\n\r\n",
     "folded trailer": b"5\r\nhello\r\n0\r\nsum: 1\r\n 2\r\n\r\n",
@@ -190,7 +190,7 @@ BROKEN = {
 
 
 async def reads_nothing(request: Request, stream: trio.abc.Stream, read_body: bool) -> None:
-    """Both the body and the stream raise, at every attempt, and give nothing from behind the break."""
+    """Both the body and the stream raise, at every attempt, and give nothing from after the break."""
     reads: list[Callable[[], Awaitable[bytes | bytearray]]] = [stream.receive_some, stream.receive_some]
     if read_body:
         reads[0] = request.body.read
@@ -209,7 +209,7 @@ async def test_a_body_that_breaks_after_the_upgrade(connect: Connect, broken: by
         await reads_nothing(request, stream, read_body)
 
     client = await connect(Server(on_upgrade=handler))
-    await client.send(upgrade(b"Transfer-Encoding: chunked\r\n", broken + BEHIND))
+    await client.send(upgrade(b"Transfer-Encoding: chunked\r\n", broken + AFTER))
     assert (await client.reply()).status == 101
     assert await client.rest() == b""  # at once: nobody waits for the end to see what is wrong
 
@@ -369,7 +369,7 @@ async def read_despite_cancellations(
 @settings(max_examples=300, deadline=None)
 @given(
     case=bodies(),
-    behind=st.binary(max_size=40),
+    after=st.binary(max_size=40),
     packet_sizes=st.lists(st.integers(1, 80), max_size=40),
     sizes=st.lists(st.integers(1, 50), max_size=20),
     patience=st.lists(st.integers(0, 9), max_size=30),
@@ -378,7 +378,7 @@ async def read_despite_cancellations(
 )
 def test_not_a_byte_is_lost_or_doubled(
     case: Case,
-    behind: bytes,
+    after: bytes,
     packet_sizes: list[int],
     sizes: list[int],
     patience: list[int],
@@ -403,7 +403,7 @@ def test_not_a_byte_is_lost_or_doubled(
 
     async def main() -> None:
         ours, theirs = trio.testing.memory_stream_pair()
-        data = upgrade(case.fields, case.wire) + behind
+        data = upgrade(case.fields, case.wire) + after
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Server(on_upgrade=handler).serve_stream, theirs)
             for size in packet_sizes:
@@ -417,7 +417,7 @@ def test_not_a_byte_is_lost_or_doubled(
             assert received.startswith(b"HTTP/1.1 101 ")
 
     trio.run(main)
-    assert stream_data == behind
+    assert stream_data == after
     assert body == case.content[: len(body)]
     if read_body == 3:
         assert body == case.content

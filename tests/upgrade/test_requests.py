@@ -27,7 +27,7 @@ async def test_without_an_upgrade_handler_an_upgrade_request_is_an_ordinary_one(
 
 async def test_with_an_upgrade_handler_every_upgrade_request_is_accepted(connect: Connect) -> None:
     client = await connect(Server(okay, on_upgrade=echo))
-    await client.send(upgrade(target="/any", behind=b"hello"))
+    await client.send(upgrade(target="/any", after=b"hello"))
     assert (await client.reply()).status == 101
     assert await client.exactly(5) == b"hello"
 
@@ -174,7 +174,7 @@ async def test_the_handler_starts_when_the_head_is_there(connect: Connect) -> No
 
 async def test_a_pipelined_upgrade_is_answered_in_order(connect: Connect) -> None:
     client = await connect(Server(okay, on_upgrade=echo))
-    await client.send(get("/1") + get("/2") + upgrade(behind=b"hi"))
+    await client.send(get("/1") + get("/2") + upgrade(after=b"hi"))
     assert (await client.reply()).content == b"okay /1\n"
     assert (await client.reply()).content == b"okay /2\n"
     assert (await client.reply()).status == 101

@@ -219,7 +219,7 @@ async def test_serving_a_plain_trio_socket_stream(nursery: trio.Nursery) -> None
         client = Client(await trio.testing.open_stream_to_socket_listener(listener))
         stream = await listener.accept()
         nursery.start_soon(server.serve_stream, stream)
-        await client.send(upgrade(behind=b"hello"))
+        await client.send(upgrade(after=b"hello"))
         assert (await client.reply()).status == 101
         assert await client.rest() == b"hello"
         assert isinstance(client.stream, trio.SocketStream)
@@ -287,6 +287,6 @@ async def test_reading_what_came_early_is_a_checkpoint(connect_memory: Connect) 
             await stream.receive_some(0)
 
     client = await connect_memory(Server(on_upgrade=on_upgrade))
-    await client.send(upgrade(behind=b"xxxxx"))
+    await client.send(upgrade(after=b"xxxxx"))
     assert (await client.reply()).status == 101
     assert await client.rest() == b""

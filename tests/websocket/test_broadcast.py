@@ -86,7 +86,7 @@ async def test_those_that_are_closed_are_passed_over(connect: Connect) -> None:
     assert gone[0].close_code == 1006
 
 
-async def test_nothing_is_broadcast_behind_a_close(connect: Connect, nursery: trio.Nursery) -> None:
+async def test_nothing_is_broadcast_after_a_close(connect: Connect, nursery: trio.Nursery) -> None:
     """The peer has not answered it yet."""
     room = Room()
     server = server_of(room)

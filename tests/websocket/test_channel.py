@@ -173,7 +173,7 @@ async def test_the_operations_are_checkpoints(connect: Connect) -> None:
         with trio.testing.assert_checkpoints():
             await ws.aclose()
 
-    peer = await open_peer(connect, check, behind=text("there already") + text("this, too") + close())
+    peer = await open_peer(connect, check, after=text("there already") + text("this, too") + close())
     assert [await peer.message() for _ in range(3)] == ["x", "y", "z"]
     assert await peer.close_code() == 1000
 
@@ -190,7 +190,7 @@ async def test_nothing_is_taken_or_sent_by_who_is_cancelled_already(connect: Con
         assert scope.cancelled_caught
         assert await ws.receive() == "still there"
 
-    peer = await open_peer(connect, check, behind=text("still there"))
+    peer = await open_peer(connect, check, after=text("still there"))
     assert await peer.close_code() == 1000
 
 
@@ -320,7 +320,7 @@ async def test_a_sender_that_comes_when_there_is_room_again_does_not_overtake(co
     assert await peer.close_code() == 1000
 
 
-async def test_a_send_that_waits_for_its_turn_sends_nothing_behind_our_close() -> None:
+async def test_a_send_that_waits_for_its_turn_sends_nothing_after_our_close() -> None:
     failed = trio.Event()
 
     async def talk(ws: WebSocket) -> None:
@@ -507,10 +507,10 @@ async def test_the_longest_close_reason(connect: Connect) -> None:
     assert recorder.ws.close_reason == "x" * 123
 
 
-async def test_what_comes_behind_a_close_is_ignored(connect: Connect) -> None:
+async def test_what_comes_after_a_close_is_ignored(connect: Connect) -> None:
     recorder = Recorder()
     peer = await open_peer(connect, recorder)
-    await peer.send(text("before") + close() + text("behind") + frame(PING, b"behind") + frame(15))
+    await peer.send(text("before") + close() + text("after") + frame(PING, b"after") + frame(15))
     assert await peer.close_code() == 1000
     assert await peer.ended()
     await recorder.ended.wait()
@@ -527,7 +527,7 @@ async def test_the_end_stays_the_end(connect: Connect) -> None:
             except Exception as exc:
                 raised.append(type(exc))
 
-    peer = await open_peer(connect, insist, behind=close() + text("behind"))
+    peer = await open_peer(connect, insist, after=close() + text("after"))
     assert await peer.close_code() == 1000
     assert await peer.ended()
     assert raised == [trio.EndOfChannel, trio.EndOfChannel, websocket.ConnectionClosed, trio.EndOfChannel]
@@ -682,7 +682,7 @@ async def test_after_aclose_nothing_goes(connect: Connect) -> None:
             ws.send_nowait("x")
         websocket.broadcast([ws], "x")
 
-    peer = await open_peer(connect, leave, behind=text("unread") + close())
+    peer = await open_peer(connect, leave, after=text("unread") + close())
     assert await peer.close_code() == 1000
     assert await peer.ended()
 
@@ -937,7 +937,7 @@ async def test_both_close_at_once(connect: Connect) -> None:
         await ws.aclose(4000)
         assert ws.close_code == 4000
 
-    peer = await open_peer(connect, leave, behind=close(1001))
+    peer = await open_peer(connect, leave, after=close(1001))
     assert await peer.close_code() == 4000
     assert await peer.ended()
 
@@ -1035,7 +1035,7 @@ async def test_what_ends_the_program_is_not_held_up(nursery: trio.Nursery, cance
         seen.set()
 
     nursery.start_soon(serve)
-    peer = await shake(Client(ours), behind=close() if closed else b"")
+    peer = await shake(Client(ours), after=close() if closed else b"")
     if closed:
         assert await peer.close_code() == 1000
     assert await peer.ended()
@@ -1092,7 +1092,7 @@ async def test_nothing_but_pongs_follows_the_close_of_a_shutdown(
     assert isinstance(recorder.end, trio.EndOfChannel)
 
 
-async def test_a_violation_behind_the_close_of_a_shutdown_raises(connect: Connect, nursery: trio.Nursery) -> None:
+async def test_a_violation_after_the_close_of_a_shutdown_raises(connect: Connect, nursery: trio.Nursery) -> None:
     recorder = Recorder()
     server = server_of(recorder)
     peer = await shake(await connect(server))
@@ -1213,7 +1213,7 @@ async def test_nothing_follows_a_frame_that_was_cut(nursery: trio.Nursery) -> No
             await trio.testing.wait_all_tasks_blocked()
             cut.set()
             await drained.wait()
-            websocket.broadcast([ws], "behind")
+            websocket.broadcast([ws], "after")
             await trio.testing.wait_all_tasks_blocked()
         done.set()
 
@@ -1239,7 +1239,7 @@ async def test_nothing_follows_a_frame_that_was_cut(nursery: trio.Nursery) -> No
             break
     drained.set()
     await done.wait()
-    assert b"behind" not in await peer.client.rest()
+    assert b"after" not in await peer.client.rest()
     await peer.aclose()
 
 

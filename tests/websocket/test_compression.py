@@ -445,10 +445,10 @@ async def test_a_bomb_is_not_inflated(connect: Connect, compression: str) -> Non
     assert len(bomb) < 70_000
     compressor = zlib.compressobj(wbits=-15)
     final = compressor.compress(bytes(2**17 + 1)) + compressor.flush()  # a block with BFINAL, just too big
-    behind = frame(BINARY, final + Deflate().compress(bytes(2**26)), rsv=RSV1)
+    after = frame(BINARY, final + Deflate().compress(bytes(2**26)), rsv=RSV1)
     small = Deflate().compress(bytes(2**16)) + TAIL
     fragments = frame(BINARY, small, fin=False, rsv=RSV1) + frame(CONTINUATION, small * 500)
-    for data in (bomb, behind, fragments):
+    for data in (bomb, after, fragments):
         recorder = Recorder()
         peer = await open_peer(connect, recorder, OFFER, compression=compression, max_message_size=2**17)
         tracemalloc.start()
@@ -464,7 +464,7 @@ async def test_a_bomb_is_not_inflated(connect: Connect, compression: str) -> Non
 
 
 @modes
-async def test_a_bomb_behind_a_message_of_just_the_maximum(connect: Connect, compression: str) -> None:
+async def test_a_bomb_after_a_message_of_just_the_maximum(connect: Connect, compression: str) -> None:
     """Nothing is left of the size: that must not mean no limit."""
     codec = Deflate(takeover=True)
     first = codec._compressor.compress(bytes(1000)) + codec._compressor.flush(zlib.Z_SYNC_FLUSH)

@@ -8,7 +8,6 @@ import resource
 import socket
 import subprocess
 import sys
-import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import trio.testing
 from trio_upgrade import Request, Server, websocket
 
 from ..support.client import open_client, serving
+from ..support.longest_step import longest_step
 from ..support.websocket_client import (
     BINARY,
     CONTINUATION,
@@ -48,32 +48,6 @@ def deflated(data: bytes) -> bytes:
     """The payload of a compressed message."""
     compressor = zlib.compressobj(wbits=-15)
     return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
-
-
-class LongestStep(trio.abc.Instrument):
-    """How much processor time, in seconds, some task took between two checkpoints at most."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._begin = time.thread_time()
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._begin = time.thread_time()
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.seconds = max(self.seconds, time.thread_time() - self._begin)
-
-
-@contextmanager
-def longest_step() -> Iterator[LongestStep]:
-    instrument = LongestStep()
-    trio.lowlevel.add_instrument(instrument)
-    gc.disable()  # a collection is of all the garbage that there is
-    try:
-        yield instrument
-    finally:
-        gc.enable()
-        trio.lowlevel.remove_instrument(instrument)
 
 
 @contextmanager
@@ -218,10 +192,10 @@ def resident(pid: int) -> int:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 
-def open_socket(port: int, behind: bytes) -> socket.socket:
+def open_socket(port: int, after: bytes) -> socket.socket:
     """A WebSocket that has sent one message, whose answer was read."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=20)
-    sock.sendall(handshake(OFFER) + behind)
+    sock.sendall(handshake(OFFER) + after)
     received = b""
     while b"taken" not in received:
         received += sock.recv(4096)
@@ -297,7 +271,7 @@ async def test_a_websocket_that_is_gone_leaves_nothing_for_the_garbage_collector
         gc.disable()
         try:
             for _ in range(3):
-                peer = await shake(await open_client(listener), behind=end)
+                peer = await shake(await open_client(listener), after=end)
                 if end:
                     await peer.client.rest()
                 await peer.aclose()

@@ -68,10 +68,10 @@ async def test_messages_of_every_length_come_and_go(connect: Connect, opcode: in
 @pytest.mark.parametrize("length", LENGTHS)
 async def test_messages_that_arrive_in_pieces(connect: Connect, length: int) -> None:
     payload = bytes(range(256)) * (length // 256) + bytes(range(length % 256))
-    data = frame(BINARY, payload) + text("behind") + close()
+    data = frame(BINARY, payload) + text("after") + close()
     size = max(997, len(data) // 8 + 1)
     parts = [data[at : at + size] for at in range(0, len(data), size)]
-    assert await received(connect, *parts) == [payload, "behind"]
+    assert await received(connect, *parts) == [payload, "after"]
 
 
 @pytest.mark.parametrize("length", [0, 1, 125])
@@ -263,7 +263,7 @@ async def test_a_new_message_inside_a_fragmented_one(connect: Connect, first: in
     await check_failure(connect, data, 1002)
 
 
-async def test_a_continuation_behind_a_message_that_is_complete(connect: Connect) -> None:
+async def test_a_continuation_after_a_message_that_is_complete(connect: Connect) -> None:
     recorder = Recorder()
     peer = await open_peer(connect, recorder)
     await peer.send(frame(TEXT, b"a", fin=False) + frame(CONTINUATION, b"b") + frame(CONTINUATION, b"c"))

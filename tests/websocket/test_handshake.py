@@ -57,7 +57,7 @@ async def test_the_example_of_the_rfc(connect: Connect) -> None:
 
 
 async def test_a_handshake_over_tls(connect_tls: Connect) -> None:
-    peer = await open_peer(connect_tls, echo, behind=text("early"))
+    peer = await open_peer(connect_tls, echo, after=text("early"))
     assert await peer.message() == "early"
     await peer.send(text("x" * 200_000))
     assert await peer.message() == "x" * 200_000
@@ -68,7 +68,7 @@ async def test_a_handshake_over_tls(connect_tls: Connect) -> None:
 
 async def test_frames_in_the_packet_of_the_handshake_are_received(connect: Connect) -> None:
     recorder = Recorder()
-    peer = await open_peer(connect, recorder, behind=text("one") + text("two") + close())
+    peer = await open_peer(connect, recorder, after=text("one") + text("two") + close())
     assert await peer.close_code() == 1000
     await recorder.ended.wait()
     assert recorder.messages == ["one", "two"]
@@ -77,7 +77,7 @@ async def test_frames_in_the_packet_of_the_handshake_are_received(connect: Conne
 
 async def test_a_handshake_with_a_body_loses_no_frame(connect: Connect) -> None:
     recorder = Recorder()
-    peer = await open_peer(connect, recorder, b"Content-Length: 4\r\n", behind=b"body" + text("one") + close())
+    peer = await open_peer(connect, recorder, b"Content-Length: 4\r\n", after=b"body" + text("one") + close())
     assert await peer.close_code() == 1000
     await recorder.ended.wait()
     assert recorder.messages == ["one"]
@@ -85,7 +85,7 @@ async def test_a_handshake_with_a_body_loses_no_frame(connect: Connect) -> None:
 
 async def test_a_body_that_is_cut_off_ends_the_websocket(connect: Connect) -> None:
     recorder = Recorder()
-    peer = await open_peer(connect, recorder, b"Content-Length: 400\r\n", behind=b"bo")
+    peer = await open_peer(connect, recorder, b"Content-Length: 400\r\n", after=b"bo")
     await peer.client.send_eof()
     await recorder.ended.wait()
     assert (recorder.messages, recorder.code) == ([], 1006)
@@ -368,7 +368,7 @@ async def test_the_raw_stream_is_taken_over(connect: Connect) -> None:
             await stream.receive_some()
 
     client = await connect(Server(on_upgrade=on_upgrade))
-    peer = await shake(client, behind=text("hello"))
+    peer = await shake(client, after=text("hello"))
     assert await peer.message() == "hello"
     assert await peer.close_code() == 1000
 

@@ -187,7 +187,7 @@ async def test_a_violation_is_told_to_a_peer_that_reads_late(
     assert await peer.ended()
 
 
-async def test_a_violation_behind_a_message_that_was_taken_is_told_at_once(
+async def test_a_violation_after_a_message_that_was_taken_is_told_at_once(
     connect_memory: Connect, autojump_clock: trio.testing.MockClock
 ) -> None:
     async def handler(ws: websocket.WebSocket[Message]) -> None:

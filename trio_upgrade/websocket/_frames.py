@@ -93,7 +93,7 @@ class Message:
         if self._decoder is not None:
             check_text(self._decoder, data, final)
 
-    def finish(self) -> str | bytes:
+    def whole(self) -> str | bytes:
         """Return the whole message."""
         return bytes(self._data) if self._decoder is None else self._data.decode()
 
@@ -218,9 +218,9 @@ class Incoming:
             self._skip_to(end)
             return payload if first == WHOLE_BINARY else decode(payload)
         self._at = begin
-        return self._begin(PartialFrame(first, key, length))
+        return self._start_frame(PartialFrame(first, key, length))
 
-    def _begin(self, frame: PartialFrame) -> Event:
+    def _start_frame(self, frame: PartialFrame) -> Event:
         """Take any frame but the usual one, which is a whole message, uncompressed, that has arrived completely."""
         if not frame.first & CONTROL:
             if self._message is None:
@@ -264,7 +264,7 @@ class Incoming:
         if not frame.first & FIN:
             return None
         self._message = None
-        return message.finish()
+        return message.whole()
 
 
 def decode(payload: bytes) -> str:

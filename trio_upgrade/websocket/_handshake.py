@@ -72,20 +72,20 @@ def negotiate(request: Request, options: Options) -> Agreement:
             request, "there is a WebSocket here, and the request does not offer `Upgrade: websocket`"
         )
     if request.method != "GET":
-        raise refusal(request, f"a WebSocket handshake is a GET, not {request.method}")
+        raise handshake_error(request, f"a WebSocket handshake is a GET, not {request.method}")
     if headers.get_list("sec-websocket-version") != [VERSION]:
         raise upgrade_required(request, f"Sec-WebSocket-Version must be {VERSION}")
     keys = headers.get_list("sec-websocket-key")
     if len(keys) != 1 or not is_key(keys[0]):
-        raise refusal(request, "there must be one Sec-WebSocket-Key, with 16 bytes in base64")
+        raise handshake_error(request, "there must be one Sec-WebSocket-Key, with 16 bytes in base64")
     if not is_allowed(headers, options.allowed_origins):
-        raise refusal(request, "this Origin may not open a WebSocket here", status=403)
+        raise handshake_error(request, "this Origin may not open a WebSocket here", status=403)
     answer = [("Sec-WebSocket-Accept", accept_key(keys[0]))]
     try:
         deflate, extensions = choose_compression(headers, options.compression)
         subprotocol = choose_subprotocol(headers, tuple(options.subprotocols))
     except (InvalidHeaderFormat, NegotiationError) as exc:
-        raise refusal(request, str(exc)) from exc
+        raise handshake_error(request, str(exc)) from exc
     if extensions:
         answer.append(("Sec-WebSocket-Extensions", extensions))
     if subprotocol is not None:
@@ -93,13 +93,13 @@ def negotiate(request: Request, options: Options) -> Agreement:
     return Agreement(answer, subprotocol, deflate)
 
 
-def refusal(request: Request, why: str, status: int = 400) -> HandshakeError:
+def handshake_error(request: Request, why: str, status: int = 400) -> HandshakeError:
     return HandshakeError(why, transport_of(request), status=status)
 
 
 def upgrade_required(request: Request, why: str) -> HandshakeError:
     """Make a 426: it must have an Upgrade field (RFC 9110 section 15.5.22) and the version (RFC 6455 section 4.4)."""
-    error = refusal(request, why, 426)
+    error = handshake_error(request, why, 426)
     error.headers = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", VERSION))
     return error
 
