@@ -53,7 +53,9 @@ def dispatch_connect(request: Request, settings: Settings) -> Action | Response:
     """Decide who answers a CONNECT request."""
     if request.http_version == "1.0":
         return CONNECT_1_0
-    return NO_CONNECT if settings.on_connect is None else UPGRADE
+    if settings.on_connect is not None:
+        return UPGRADE
+    return NO_CONNECT if settings.application is None else RESPOND
 
 
 async def ask(request: Request, settings: Settings) -> Action:

@@ -84,18 +84,31 @@ class Exchange:
 
     async def send_response(self, response: Response) -> bool:
         """Send the response that a handler returned."""
-        close = self._cannot_keep() or asks_to_close(response)
+        close = self.must_end(asks_to_close(response))
         try:
             try:
                 await self._send(response, close)
             finally:
-                self._log_access(response)
-                if (disconnect := mark_over(self.request)) is not None:
-                    await disconnect.close()
+                await self.end_response(response.status)
         except BaseException as exc:
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
                 return False  # our own sending found that nobody is there
             return await self.answer_failure(exc)
+        return await self.end(close)
+
+    async def end_response(self, status: int) -> None:
+        """Log the response as far as it was sent, and look for the client's end no longer.
+
+        Args:
+          status: of the response; 0 if it was not begun.
+        """
+        if status and self.reply.sent.has_begun and _access_log.is_on():
+            _access_log.log_response(self.request, status, self.reply.content_size)
+        if (disconnect := mark_over(self.request)) is not None:
+            await disconnect.close()
+
+    async def end(self, close: bool) -> bool:
+        """End the exchange after its response was sent: discard the rest of the body, or close."""
         self.body.close()
         if not close:
             close = not await self._drain()
@@ -115,15 +128,16 @@ class Exchange:
         if scope.cancelled_caught:
             raise ConnectionBroken("the client has reset the connection", self.transport)
 
-    def _log_access(self, response: Response) -> None:
-        if self.reply.sent.has_begun and _access_log.is_on():
-            _access_log.log_response(self.request, response.status, self.reply.content_size)
+    def must_end(self, asked: bool) -> bool:
+        """Whether the connection is closed after the response (RFC 9112 section 9.3).
 
-    def _cannot_keep(self) -> bool:
-        """The connection cannot be kept for another request (RFC 9112 section 9.3)."""
+        Args:
+          asked: the head of the response says so.
+        """
         body = self.body
         return (
-            self.must_close
+            asked
+            or self.must_close
             or self.serving.shutdown.has_begun
             or body.is_broken
             or (self.reply.sent is AWAITED and not body.has_ended)

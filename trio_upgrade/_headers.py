@@ -120,11 +120,14 @@ def protocols(value: str) -> list[str]:
     return [member for member in tokens(value) if PROTOCOL.fullmatch(member)]
 
 
-def encode_fields(fields: FieldsArgument, forbidden: Container[bytes] = ()) -> list[tuple[bytes, bytes]]:
+def encode_fields(
+    fields: FieldsArgument, forbidden: Container[bytes] = (), why: str = "is set by the server, not by a handler"
+) -> list[tuple[bytes, bytes]]:
     """Check fields, and encode their names and values.
 
     Args:
-      forbidden: names in lower case that a handler cannot give, since the server sets them.
+      forbidden: names in lower case that a handler cannot give.
+      why: it cannot.
 
     Raises:
       TypeError: a name or a value is neither str nor bytes.
@@ -139,7 +142,7 @@ def encode_fields(fields: FieldsArgument, forbidden: Container[bytes] = ()) -> l
         if not VALUE.fullmatch(raw_value):
             raise ValueError(f"the value of {name!r} has a character that no field may have, or space around it")
         if raw_name.lower() in forbidden:
-            raise ValueError(f"{raw_name.decode()} is set by the server, not by a handler")
+            raise ValueError(f"{raw_name.decode()} {why}")
         encoded.append((raw_name, raw_value))
     return encoded
 

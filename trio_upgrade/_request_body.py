@@ -145,6 +145,15 @@ class IncomingBody:
         if self._access is OPEN:
             self._access = CLOSED
 
+    async def send_interim(self, head: bytes) -> None:
+        """Send an interim response on the connection. If the client waits for a 100 (Continue), it still does.
+
+        Raises:
+          RuntimeError: the response was begun.
+          ConnectionBroken: the peer does not take it, or an earlier one was cut short.
+        """
+        await self._reply.send_interim(head)
+
     # ---- reading
 
     async def receive(self, max_bytes: int) -> bytes:
@@ -370,6 +379,15 @@ class Body(trio.abc.ReceiveStream):
             if self._incoming.has_ended:
                 break
         return b"".join(parts)
+
+    @property
+    def has_ended(self) -> bool:
+        """All of it was received, so the next `receive_some` gives b"".
+
+        It is True as soon as the last byte is known to be the last one: with a Content-Length at once,
+        with chunks mostly.
+        """
+        return self._incoming.has_ended
 
     async def aclose(self) -> None:
         """Read no more of the body. The server discards the rest of it."""

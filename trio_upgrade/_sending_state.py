@@ -53,11 +53,11 @@ class Sent(Enum):
 # As names of the module: Python 3.11 looks an enum's member up ten times as slowly.
 AWAITED, NOTHING, INTERIM, INTERIM_CUT, RESPONSE, COMPLETE, SWITCHING, SWITCH_CUT, SWITCHED = Sent
 
-# What may follow what. Another interim response, or a trailer section, adds no state.
+# What may follow what. A trailer section adds no state.
 NEXT: dict[Sent, tuple[Sent, ...]] = {
     AWAITED: (INTERIM, RESPONSE),
     NOTHING: (INTERIM, RESPONSE, SWITCHING),
-    INTERIM: (NOTHING, INTERIM_CUT),
+    INTERIM: (AWAITED, NOTHING, INTERIM_CUT),
     INTERIM_CUT: (),
     RESPONSE: (COMPLETE,),
     COMPLETE: (),
@@ -103,12 +103,20 @@ class Reply:
 
     # ---- interim responses
 
-    async def send_interim(self, data: bytes) -> None:
-        """Send an interim response: a 100 (Continue).
+    async def send_interim(self, data: bytes, is_continue: bool = False) -> None:
+        """Send an interim response: a 100 (Continue), or another one, after which the client still waits for a 100.
 
         If it is cancelled, either nothing was sent, or the connection is broken.
+
+        Raises:
+          RuntimeError: a response was begun.
+          ConnectionBroken: the peer took nothing of it in time, or an earlier one was cut short.
         """
         await checkpoint_if_cancelled()
+        await self.wait_for_interim()
+        if self.sent.has_begun:
+            raise RuntimeError("a response was already begun; an interim one comes before it")
+        awaited = self.sent is AWAITED and not is_continue
         self._move(INTERIM)
         self._interim_done = trio.Event()
         try:
@@ -117,7 +125,7 @@ class Reply:
             self._move(INTERIM_CUT)
             raise
         else:
-            self._move(NOTHING)
+            self._move(AWAITED if awaited else NOTHING)
         finally:
             self._interim_done.set()
             self._interim_done = None

@@ -17,7 +17,7 @@ EXCEPTION = {"add_note", "args", "with_traceback"}  # `status` is set in __init_
 MAPPING = {"get", "keys", "items", "values"}
 
 PUBLIC = {
-    trio_upgrade.Body: RECEIVE_STREAM | {"read"},
+    trio_upgrade.Body: RECEIVE_STREAM | {"has_ended", "read"},
     trio_upgrade.BodyTooLarge: EXCEPTION | {"headers"},
     trio_upgrade.Headers: MAPPING | {"get_list", "raw"},
     trio_upgrade.Limits: {field.name for field in dataclasses.fields(trio_upgrade.Limits)},
@@ -40,7 +40,8 @@ PUBLIC = {
             "peername",
             "query",
         ),
-        *("query", "scheme", "server", "target", "tls", "transport", "upgrade", "wait_disconnected"),
+        *("raw_path", "scheme", "send_interim", "server", "sockname", "target", "tls", "transport", "upgrade"),
+        "wait_disconnected",
     },
     trio_upgrade.Response: {"content", "file", "headers", "status"},
     trio_upgrade.Server: {
