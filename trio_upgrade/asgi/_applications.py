@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from enum import Enum
 
-__all__ = ["Kind", "check_application", "kind_of"]
+__all__ = ["Kind", "check_application", "kind_of", "takes_scope"]
 
 
 class Kind(Enum):
@@ -47,12 +47,18 @@ def check_application(app: object) -> None:
     kind = kind_of(app)
     if kind in (Kind.WSGI, Kind.ASGI_2):
         raise TypeError(f"{app!r} is no ASGI 3 application: {kind.value}")
-    try:
-        signature = inspect.signature(app)
-    except (TypeError, ValueError):
-        return
-    if not takes(signature, 3):
+    if not takes_scope(app):
         raise TypeError(f"{app!r} is no ASGI application: {Kind.OTHER.value}")
+
+
+def takes_scope(target: object) -> bool:
+    """Whether it may be called as an ASGI 3 application, as far as its signature tells."""
+    if not callable(target):
+        return False
+    try:
+        return takes(inspect.signature(target), 3)
+    except (TypeError, ValueError):
+        return True
 
 
 def takes(signature: inspect.Signature, count: int) -> bool:
