@@ -6,6 +6,8 @@ import logging
 
 import trio
 
+from ._printable import printable
+
 __all__ = ["BodyTooLarge", "ConnectionBroken", "Malformed", "ProtocolError", "flatten", "is_failure_of", "log_bug"]
 
 logger = logging.getLogger("trio_upgrade")
@@ -21,6 +23,9 @@ class ConnectionBroken(trio.BrokenResourceError):
     def __init__(self, message: str, transport: object) -> None:
         super().__init__(message)
         self._transport = transport
+
+    def __str__(self) -> str:
+        return printable(super().__str__())  # the peer may have written a part of it
 
 
 class ProtocolError(ConnectionBroken):

@@ -24,6 +24,7 @@ from ._socket_transport import SocketTransport
 from ._stream_transport import as_transport
 from ._tls_transport import TlsTransport
 from ._transport import Transport
+from ._trusted_proxies import name_of
 
 __all__ = ["Serving"]
 
@@ -101,7 +102,7 @@ class Serving:
         try:
             await connection.run()
         except Exception:
-            log_bug("a connection from %r failed inside the server", connection.transport.peername)
+            log_bug("a connection from %s failed inside the server", name_of(connection.transport.peername))
         finally:
             self._remove(connection)
             self._capacity.release()
@@ -150,7 +151,7 @@ class Serving:
         try:
             await Connection(transport, self._settings(), self.state).turn_away()
         except Exception:
-            log_bug("turning %r away failed inside the server", transport.peername)
+            log_bug("turning %s away failed inside the server", name_of(transport.peername))
         finally:
             self._capacity.finish_turning_away()
 
