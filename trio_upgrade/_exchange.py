@@ -21,7 +21,7 @@ from ._request import Request, attach
 from ._request_body import IncomingBody
 from ._response import Response, asks_to_close
 from ._response_sending import send_response
-from ._sending_state import AWAITED, Reply
+from ._sending_state import AWAITED, UNFRAMED, Reply
 from ._serving_state import ServingState
 from ._settings import RequestHandler
 from ._transport import Transport
@@ -91,6 +91,8 @@ class Exchange:
             finally:
                 self._log_access(response)
         except BaseException as exc:
+            if self.reply.sent is UNFRAMED:  # an ordinary end would make it look whole (RFC 9112 section 8)
+                await self.transport.reset()
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
                 return False  # our own sending found that nobody is there
             return await self.answer_failure(exc)

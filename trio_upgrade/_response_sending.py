@@ -62,12 +62,12 @@ async def send_stream(
         async for item in items:
             data = encoder.encode(item)
             if encoded:
-                await reply.send_head(encoded, data)
+                await reply.send_head(encoded, data, encoder.is_framed)
                 encoded = b""
             elif data:
                 await reply.send(data)
     end = encoder.encode_end()
     if encoded:
-        await reply.send_head(encoded, end)
+        await reply.send_head(encoded, end, encoder.is_framed)
     elif end:
         await reply.send(end)

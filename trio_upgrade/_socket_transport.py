@@ -23,9 +23,10 @@ from trio.lowlevel import (
 )
 
 from ._exceptions import ConnectionBroken
+from ._socket_options import end_both_ways, reset_on_close
 from ._transport import RECEIVE_SIZE, Buffer, Transport, patience, quiet
 
-__all__ = ["SocketTransport", "set_options"]
+__all__ = ["SocketTransport"]
 
 
 SENDFILE_PIECE = 1024 * 1024  # bytes; then others get a turn
@@ -58,13 +59,6 @@ class Wake(Enum):
 
 
 INTERRUPT, EVICTION = Wake
-
-
-def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
-    """On TCP, send small messages at once, and find out when a peer has vanished."""
-    with contextlib.suppress(OSError):
-        socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
-        socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
 
 
 class SocketTransport(Transport):
@@ -313,12 +307,23 @@ class SocketTransport(Transport):
         """See `Transport.abort`."""
         self.close()
 
+    async def reset(self) -> None:
+        """See `Transport.reset`."""
+        if self._ours is not CLOSED:
+            reset_on_close(self.socket)
+            self._close()
+
     def close(self) -> None:
         """Close at once; tasks that wait here wake with `trio.ClosedResourceError`."""
+        if self._ours is OPEN and self._theirs is not Theirs.BROKEN:
+            end_both_ways(self.socket)
         if self._ours is not CLOSED:
-            self._ours = CLOSED
-            notify_closing(self.socket)
-            self.socket.close()
+            self._close()
+
+    def _close(self) -> None:
+        self._ours = CLOSED
+        notify_closing(self.socket)
+        self.socket.close()
 
     async def aclose(self) -> None:
         """Close at once."""

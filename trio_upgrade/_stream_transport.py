@@ -12,7 +12,7 @@ import trio
 
 from ._close_notify import send_close_notify
 from ._exceptions import ConnectionBroken
-from ._socket_transport import set_options
+from ._socket_options import end_both_ways, reset_on_close, set_options
 from ._tls_info import TlsState
 from ._transport import Buffer, Transport, close_at_once, deadline_in, patience, quiet
 
@@ -145,6 +145,19 @@ class StreamTransport(Transport):
 
     async def abort(self) -> None:
         """See `Transport.abort`."""
+        if (socket := _socket_of(self._stream)) is not None:
+            end_both_ways(socket)
+        await self._close()
+
+    async def reset(self) -> None:
+        """See `Transport.reset`."""
+        if (carrier := _carrier_of(self._stream)) is not None:
+            await carrier.reset()
+        if (socket := _socket_of(self._stream)) is not None:
+            reset_on_close(socket)
+        await self._close()
+
+    async def _close(self) -> None:
         below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else None
         await close_at_once(self._stream)
         if below is not None:  # a TLS layer that has unwrapped itself no longer closes it
@@ -165,10 +178,28 @@ def as_transport(stream: trio.abc.Stream) -> Transport:
 
 def _prepare(stream: trio.abc.Stream) -> Any:
     """Set the options of the socket below, if there is one; returns the address of the peer."""
-    if isinstance(stream, trio.SSLStream):
-        return _prepare(stream.transport_stream)
-    if isinstance(stream, trio.SocketStream):
-        set_options(stream.socket)
-        with contextlib.suppress(OSError):
-            return stream.socket.getpeername()
-    return getattr(stream, "peername", None)
+    socket = _socket_of(stream)
+    if socket is None:
+        return getattr(_below_tls(stream), "peername", None)
+    set_options(socket)
+    with contextlib.suppress(OSError):
+        return socket.getpeername()
+    return None
+
+
+def _below_tls(stream: trio.abc.Stream) -> trio.abc.Stream:
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream
+
+
+def _carrier_of(stream: trio.abc.Stream) -> Transport | None:
+    """The transport of the connection that a stream was upgraded on, where a server serves inside of another."""
+    carrier = getattr(_below_tls(stream), "_transport", None)
+    return carrier if isinstance(carrier, Transport) else None
+
+
+def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    """The socket that a stream is on, also below TLS, if it is trio's."""
+    below = _below_tls(stream)
+    return below.socket if isinstance(below, trio.SocketStream) else None

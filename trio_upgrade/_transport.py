@@ -133,6 +133,15 @@ class Transport(trio.abc.HalfCloseableStream):
     async def abort(self) -> None:
         """Close at once, without waiting for anything. Not a checkpoint."""
 
+    @abstractmethod
+    async def reset(self) -> None:
+        """Close at once, so that the peer sees a failure and not our end. Not a checkpoint.
+
+        TCP resets the connection, and what the peer has not received yet is lost. Over TLS, there is no
+        close_notify either. A transport that cannot tell the peer of a failure does the same as `abort`: a Unix
+        socket, a stream in memory.
+        """
+
 
 async def close_at_once(resource: trio.abc.AsyncResource) -> None:
     """Close a resource without waiting. Not a checkpoint: a Cancelled here would hide what ends the task."""

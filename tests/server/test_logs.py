@@ -32,11 +32,13 @@ def formatted(caplog: pytest.LogCaptureFixture) -> str:
 async def test_the_reason_of_a_close_is_escaped_in_a_log(
     connect: Connect, caplog: pytest.LogCaptureFixture, mistake: bool
 ) -> None:
+    reasons = []
+
     async def chat(ws: websocket.WebSocket[Any]) -> None:
         try:
             await ws.receive()
         except websocket.ConnectionClosed as exc:
-            assert exc.reason == FORGED  # the program gets it as it is
+            reasons.append(exc.reason)
             if mistake:
                 raise LookupError("while the close was handled") from exc
             raise
@@ -46,6 +48,7 @@ async def test_the_reason_of_a_close_is_escaped_in_a_log(
     await peer.client.rest()
     await peer.aclose()
     await trio.testing.wait_all_tasks_blocked(0.01)
+    assert reasons == [FORGED]  # the program gets it as it is
     text = formatted(caplog)
     assert "the WebSocket is closed: 4000" in text
     assert r"\n2026-11-27 12:00:00,000 CRITICAL root: forged\x1b]0;pwned\x07\x1b[31m\x9b\u2028\u202e" in text
