@@ -15,6 +15,7 @@ import trio
 from . import _access_log
 from ._error_responses import HANDLER_FAILED, error_response
 from ._exceptions import ConnectionBroken, ProtocolError, flatten, is_failure_of
+from ._expect_continue import owes_continue, send_continue
 from ._handler_failures import log_failure
 from ._limits import Limits
 from ._request import Request, attach
@@ -45,11 +46,23 @@ class Exchange:
       transport, limits, serving: of the connection.
 
     Attributes:
+      closes: the response says that the connection is closed after it.
       failure: what a handler raised, once it is logged.
       may_answer: the handler has not closed the connection.
     """
 
-    __slots__ = ("body", "failure", "limits", "may_answer", "must_close", "reply", "request", "serving", "transport")
+    __slots__ = (
+        "body",
+        "closes",
+        "failure",
+        "limits",
+        "may_answer",
+        "must_close",
+        "reply",
+        "request",
+        "serving",
+        "transport",
+    )
 
     def __init__(
         self,
@@ -68,6 +81,7 @@ class Exchange:
         self.transport = transport
         self.limits = limits
         self.serving = serving
+        self.closes = False
         self.failure: BaseException | None = None
         self.may_answer = True
 
@@ -84,10 +98,19 @@ class Exchange:
 
     async def send_response(self, response: Response) -> bool:
         """Send the response that a handler returned."""
-        close = self._cannot_keep() or asks_to_close(response)
+        self.must_close = self.must_close or asks_to_close(response)
         try:
             try:
-                await send_response(self.reply, response, self.request.method, self.request.http_version, close)
+                if not self.body.has_ended or self.must_close or self.serving.shutdown.has_begun:
+                    await self._decide_to_close()
+                await send_response(
+                    self.reply,
+                    response,
+                    self.request.method,
+                    self.request.http_version,
+                    self.closes,
+                    self._before_streaming,
+                )
             finally:
                 self._log_access(response)
         except BaseException as exc:
@@ -97,26 +120,35 @@ class Exchange:
                 return False  # our own sending found that nobody is there
             return await self.answer_failure(exc)
         self.body.close()
-        if not close:
-            close = not await self._drain()
-        if close:
-            await self.transport.linger(self.limits.linger_timeout)
-        return not close
+        if not self.closes and await self._drain():
+            return True
+        await self.transport.linger(self.limits.linger_timeout)
+        return False
 
     def _log_access(self, response: Response) -> None:
         if self.reply.sent.has_begun and _access_log.is_on():
             _access_log.log_response(self.request, response.status, self.reply.content_size)
 
-    def _cannot_keep(self) -> bool:
-        """The connection cannot be kept for another request (RFC 9112 section 9.3)."""
+    async def _before_streaming(self) -> bool:
+        """Prepare for the head of streamed content, whose maker may still read the body; returns `closes`.
+
+        Once the client has the head, it does not wait for a 100 (Continue), and may never send the body.
+        """
+        if self.body.may_be_read and owes_continue(self.reply):
+            await send_continue(self.reply)
+        await self._decide_to_close()
+        return self.closes
+
+    async def _decide_to_close(self) -> None:
+        """Decide whether the connection closes after the response (RFC 9112 section 9.3).
+
+        It does if an unread body may be longer than what is discarded: the client has to know before it sends its
+        next request after that (section 9.6).
+        """
         body = self.body
-        return (
-            self.must_close
-            or self.serving.shutdown.has_begun
-            or body.is_broken
-            or (self.reply.sent is AWAITED and not body.has_ended)
-            or body.length_left > self.limits.max_drain
-        )
+        self.closes = self.must_close or self.serving.shutdown.has_begun
+        if not self.closes and not body.has_ended:
+            self.closes = self.reply.sent is AWAITED or not await body.ends_within(self.limits.max_drain)
 
     async def _drain(self) -> bool:
         """Discard the rest of the body; False if the connection cannot be kept."""

@@ -6,8 +6,9 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from ._body import Body
 from ._headers import FieldsArgument, Headers, encode_fields, headers_of, join_fields, protocols
-from ._request_body import Body, IncomingBody
+from ._request_body import IncomingBody
 from ._request_head import Head
 from ._serving_state import ServingState
 from ._tls_info import TLSInfo, tls_info
