@@ -35,7 +35,7 @@ def log_response(request: Request | None, status: int, size: int) -> None:
 
 
 def log_upgraded(request: Request, received: int, sent: int, seconds: float) -> None:
-    """Log the end of an upgraded stream, through which so many bytes went each way."""
+    """Log the end of an upgraded stream, through which so many bytes went each way, after both heads and the body."""
     status = 200 if request.method == "CONNECT" else 101
     logger.info("%s in=%d out=%d seconds=%.3f", _line(request, status, sent), received, sent, seconds)
 

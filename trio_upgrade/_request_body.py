@@ -113,6 +113,11 @@ class IncomingBody:
         return len(self._http.buffer)
 
     @property
+    def size(self) -> int:
+        """How many bytes of it were read, with the overhead of chunks."""
+        return 0 if self._framing is None else self._size
+
+    @property
     def is_over(self) -> bool:
         """All of it was read, nothing else is in the buffer, and no task reads: the transport comes next."""
         return self._stage is ENDED and not self._http.buffer and not self.being_read

@@ -100,7 +100,7 @@ class Reply:
 
     @property
     def content_size(self) -> int:
-        """How many bytes of the response's content were sent, with the overhead of its chunks."""
+        """How many bytes of the response's content, with the overhead of its chunks, or of the stream were sent."""
         return max(self._transport.bytes_sent - self._sent_before, 0) if self.sent.has_begun else 0
 
     # ---- interim responses
@@ -188,6 +188,8 @@ class Reply:
             raise RuntimeError("a response was already sent on this stream")
         await checkpoint_if_cancelled()
         self._move(SWITCHING)
+        end = head.find(b"\r\n\r\n") + 4  # a handler that writes its own may send more at once
+        self._sent_before = self._transport.bytes_sent + (end if end > 3 else len(head))
         try:
             await self._transport.send_all(head)
         except BaseException:

@@ -42,6 +42,12 @@ class StreamTransport(Transport):
         return self._stream
 
     @property
+    def carrier(self) -> Transport | None:
+        """See `Transport.carrier`."""
+        carrier = getattr(_below_tls(self._stream), "_transport", None)  # an `UpgradedStream` has it
+        return carrier if isinstance(carrier, Transport) else None
+
+    @property
     def tls_state(self) -> TlsState | None:
         """The stream itself, if it is trio's TLS."""
         return self._stream if isinstance(self._stream, trio.SSLStream) else None
@@ -151,8 +157,8 @@ class StreamTransport(Transport):
 
     async def reset(self) -> None:
         """See `Transport.reset`."""
-        if (carrier := _carrier_of(self._stream)) is not None:
-            await carrier.reset()
+        if self.carrier is not None:
+            await self.carrier.reset()
         if (socket := _socket_of(self._stream)) is not None:
             reset_on_close(socket)
         await self._close()
@@ -191,12 +197,6 @@ def _below_tls(stream: trio.abc.Stream) -> trio.abc.Stream:
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
     return stream
-
-
-def _carrier_of(stream: trio.abc.Stream) -> Transport | None:
-    """The transport of the connection that a stream was upgraded on, where a server serves inside of another."""
-    carrier = getattr(_below_tls(stream), "_transport", None)
-    return carrier if isinstance(carrier, Transport) else None
 
 
 def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:

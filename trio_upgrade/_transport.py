@@ -53,6 +53,11 @@ class Transport(trio.abc.HalfCloseableStream):
         """The stream that was accepted or handed over: what has socket options."""
 
     @property
+    def carrier(self) -> Transport | None:
+        """The transport of the connection that this one's stream was upgraded on: of a server around this one."""
+        return None
+
+    @property
     def is_tls(self) -> bool:
         """The bytes are encrypted with TLS."""
         return self.tls_state is not None
