@@ -117,6 +117,7 @@ class Exchange:
             if self.reply.sent is UNFRAMED:  # an ordinary end would make it look whole (RFC 9112 section 8)
                 await self.transport.reset()
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
+                self.serving.client_failures.log(self.request, f"the response was cut short: {exc}")
                 return False  # our own sending found that nobody is there
             return await self.answer_failure(exc)
         self.body.close()
@@ -155,8 +156,11 @@ class Exchange:
         if self.body.has_ended:
             return True
         drained = False
-        with self.serving.shutdown.cancel_scope(), contextlib.suppress(ProtocolError, trio.BusyResourceError):
-            drained = await self.body.discard(self.limits.max_drain)
+        try:
+            with self.serving.shutdown.cancel_scope(), contextlib.suppress(trio.BusyResourceError):
+                drained = await self.body.discard(self.limits.max_drain)
+        except ProtocolError as exc:
+            self.serving.client_failures.log(self.request, exc)
         return drained
 
     async def answer_failure(self, exc: BaseException) -> bool:
@@ -184,17 +188,20 @@ class Exchange:
         return False
 
 
-async def send_last_response(reply: Reply, response: Response, request: Request | None = None) -> None:
+async def send_last_response(reply: Reply, response: Response, to: Request | str | None) -> None:
     """Send a response of the server's own, which says `Connection: close`, and log it.
+
+    Args:
+      to: the request; if what it answers was not a request, the client's IP address, or None.
 
     Raises:
       ConnectionBroken: the peer does not take it.
     """
     try:
-        await send_response(reply, response, request.method if request else "GET", "1.1", close=True)
+        await send_response(reply, response, to.method if isinstance(to, Request) else "GET", "1.1", close=True)
     finally:
         if _access_log.is_on():
-            _access_log.log_response(request, response.status, reply.content_size)
+            _access_log.log_response(to, response.status, reply.content_size)
 
 
 def awaitable(answer: Awaitable[T], what: str) -> Awaitable[T]:

@@ -50,6 +50,7 @@ class HeadWait:
 
     Attributes:
       deadline: when the wait ends, in `trio.current_time`; math.inf if it does not wait.
+      was_silent: it has ended since nothing came in the time for the connection's first request.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class HeadWait:
         "_transport",
         "_waiting",
         "deadline",
+        "was_silent",
     )
 
     def __init__(
@@ -84,6 +86,7 @@ class HeadWait:
         self._quiet_since = math.inf
         self._waiting = NO_HEAD
         self.deadline = math.inf
+        self.was_silent = False
 
     @property
     def is_idle(self) -> bool:
@@ -107,6 +110,7 @@ class HeadWait:
                     more = await http.fill()
                 except trio.WouldBlock:  # the time is up, or this was to end an earlier wait
                     if self._waiting is FIRST_BYTE:
+                        self.was_silent = self._is_first and not self._shutdown.has_begun
                         return None
                 except trio.BrokenResourceError:
                     return None

@@ -75,13 +75,32 @@ async def test_nothing_a_client_sends_can_forge_a_line(connect: Connect, lines: 
     assert line.endswith('"GET /\\x22x\\x5c HTTP/1.1" 200 10 "-" "a\\x22 200 1 \\x22-\\x22 \\x5c \\xe9"')
 
 
-async def test_what_is_no_request_has_a_line(connect: Connect, lines: Callable[[], list[str]]) -> None:
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/3.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        (b"GET /" + b"x" * 20_000, 414),
+        (get(fields=b"X: " + b"x" * 20_000), 431),
+        (get(fields=b"Transfer-Encoding: gzip, chunked\r\n"), 501),
+        (b"GET / HT", 408),
+    ],
+)
+async def test_what_is_no_request_has_a_line_with_the_peers_address(
+    connect: Connect,
+    lines: Callable[[], list[str]],
+    autojump_clock: trio.testing.MockClock,
+    data: bytes,
+    status: int,
+) -> None:
     client = await connect(Server(okay))
-    await client.send(b"GET / HTTP/3.0\r\nHost: x\r\n\r\n")
-    assert (await client.reply()).status == 505
+    await client.send(data)
+    reply = await client.reply()
+    assert reply.status == status
     await trio.testing.wait_all_tasks_blocked()
     (line,) = lines()
-    assert line.startswith('- - - [time] "-" 505 ')
+    address = "127.0.0.1" if isinstance(client.stream, trio.SocketStream) else "-"
+    assert line == f'{address} - - [time] "-" {status} {len(reply.content)} "-" "-"'
 
 
 async def test_errors_have_their_status(
