@@ -93,6 +93,11 @@ class HeadWait:
         """The connection waits for the first byte of a request."""
         return self._waiting is FIRST_BYTE
 
+    @property
+    def idle_since(self) -> float:
+        """Since when it is idle, in `trio.current_time`; math.inf if it is not."""
+        return self._quiet_since if self._waiting is FIRST_BYTE else math.inf
+
     async def receive_head(self) -> Head | None:
         """Wait for the next request's head.
 
@@ -110,7 +115,8 @@ class HeadWait:
                     more = await http.fill()
                 except trio.WouldBlock:  # the time is up, or this was to end an earlier wait
                     if self._waiting is FIRST_BYTE:
-                        self.was_silent = self._is_first and not self._shutdown.has_begun
+                        is_late = self.deadline <= trio.current_time() and not self._shutdown.has_begun
+                        self.was_silent = self._is_first and is_late
                         return None
                 except trio.BrokenResourceError:
                     return None
@@ -156,7 +162,7 @@ class HeadWait:
             self._timers.note(self, min(self.deadline, self._quiet_since + QUIET))
 
     def interrupt(self) -> None:
-        """End the wait, if nothing has arrived."""
+        """End the wait, if nothing has arrived. The connection then closes."""
         self._transport.interrupt()
 
 
