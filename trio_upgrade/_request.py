@@ -9,15 +9,16 @@ from urllib.parse import unquote
 
 import trio
 
+from ._body import Body
 from ._disconnect import Disconnect
 from ._headers import FieldsArgument, Headers, encode_fields, headers_of, join_fields, protocols
-from ._request_body import Body, IncomingBody
+from ._request_body import IncomingBody
 from ._request_head import Head
 from ._serving_state import ServingState
 from ._tls_info import TLSInfo, tls_info
 from ._transport import Transport
 from ._transport_info import TransportInfo
-from ._trusted_proxies import TrustedProxies, address_of
+from ._trusted_proxies import TrustedProxies, address_of, name_of
 from ._upgraded_stream import UpgradedStream, switch
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Request:
         () for any other request (RFC 9110 section 7.8).
       peername: the address of the peer as `socket.getpeername` gives it; None if it has no address.
       client: a str, the client's IP address, seen through the trusted proxies; None if it has no
-        IP address (a Unix socket, a stream in memory).
+        IP address (a Unix socket, a stream in memory). An IPv4 client of an IPv6 socket is spelled as
+        one of an IPv4 socket, "192.0.2.1".
       scheme: "http" or "https", seen through the trusted proxies.
     """
 
@@ -86,7 +88,7 @@ class Request:
         self._is_over = False  # its response was sent, or its connection failed
 
     def __repr__(self) -> str:
-        return f"<Request {self.method} {self.target} from {self.client or self.peername or 'memory'}>"
+        return f"<Request {self.method} {self.target} from {self.client or name_of(self.peername)}>"
 
     def _look_through(self, proxies: TrustedProxies) -> None:
         get = self.headers.get_list

@@ -63,6 +63,11 @@ class StreamEncoder:
         self.chunked = length is None and http_version == "1.1"
         self._size = 0
 
+    @property
+    def is_framed(self) -> bool:
+        """The client can tell content that is whole from content that was cut off, however the connection ends."""
+        return self.chunked or self.length is not None
+
     def encode(self, item: object) -> bytes:
         """One item of the content, as it goes over the wire; b"" if it is empty.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import trio
 
 from ._capacity import Capacity
+from ._head_timeout import HeadWait
 from ._limits import Limits
 from ._listeners import open_tcp_listeners, open_unix_listener
 from ._serving import Serving
@@ -80,7 +82,7 @@ class Server:
             limits=Limits() if limits is None else limits,
             proxies=TrustedProxies(trusted_proxies),
         )
-        self._capacity = Capacity(self.limits.max_connections)
+        self._capacity = Capacity(self.limits.max_connections, self._waits)
         self._counters = Counters()
         self._shutdown = Shutdown()
         self._servings: list[Serving] = []
@@ -259,6 +261,11 @@ class Server:
             self._servings.remove(serving)
             if not self._servings:
                 self._ended.set()
+
+    def _waits(self) -> Iterator[HeadWait]:
+        """The waits for a request, of all connections that `Limits.max_connections` counts."""
+        listening = (serving for serving in self._servings if serving.is_listening)
+        return itertools.chain.from_iterable(serving.state.head_timers.waits for serving in listening)
 
     @property
     def nursery(self) -> trio.Nursery:

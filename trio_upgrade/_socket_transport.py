@@ -23,21 +23,14 @@ from trio.lowlevel import (
 )
 
 from ._exceptions import ConnectionBroken
+from ._socket_options import end_both_ways, reset_on_close
 from ._socket_state import Peer, peer_state, unacknowledged
 from ._transport import RECEIVE_SIZE, Buffer, Transport, discard_until_end, quiet, wait_patiently
 
-__all__ = ["SocketTransport", "set_options"]
+__all__ = ["SocketTransport"]
 
 
 SENDFILE_PIECE = 1024 * 1024  # bytes; then others get a turn
-
-# A client that has closed, and not only half-closed, answers a keep-alive probe with a reset once its own system has
-# forgotten the connection: on Linux after 60 seconds. So the probes begin then.
-TCP_OPTIONS = [
-    (getattr(stdlib_socket, name), value)
-    for name, value in [("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)]
-    if hasattr(stdlib_socket, name)
-]
 
 
 class Ours(Enum):
@@ -67,14 +60,6 @@ class Wake(Enum):
 
 
 INTERRUPT, EVICTION = Wake
-
-
-def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
-    """On TCP, send small messages at once, and find out when a peer has vanished, or has closed long ago."""
-    with contextlib.suppress(OSError):
-        socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
-        for option, value in TCP_OPTIONS:
-            socket.setsockopt(stdlib_socket.IPPROTO_TCP, option, value)
 
 
 class SocketTransport(Transport):
@@ -341,14 +326,25 @@ class SocketTransport(Transport):
         """See `Transport.abort`."""
         self.close()
 
+    async def reset(self) -> None:
+        """See `Transport.reset`."""
+        if self._ours is not CLOSED:
+            reset_on_close(self.socket)
+            self._close()
+
     def close(self) -> None:
         """Close at once; tasks that wait here wake with `trio.ClosedResourceError`."""
+        if self._ours is OPEN and self._theirs is not Theirs.BROKEN:
+            end_both_ways(self.socket)
         if self._ours is not CLOSED:
-            if self.on_close is not None:
-                self.on_close(self)
-            self._ours = CLOSED
-            notify_closing(self.socket)
-            self.socket.close()
+            self._close()
+
+    def _close(self) -> None:
+        if self.on_close is not None:
+            self.on_close(self)
+        self._ours = CLOSED
+        notify_closing(self.socket)
+        self.socket.close()
 
     async def aclose(self) -> None:
         """Close at once."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from ._headers import tokens
+from ._printable import printable
 
-__all__ = ["TrustedProxies", "address_of"]
+__all__ = ["TrustedProxies", "address_of", "name_of"]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -16,9 +18,33 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
+MAPPED = "::ffff:"  # how an IPv6 socket that takes IPv4, too, spells the address of an IPv4 peer
+
+
 def address_of(peername: Any) -> str | None:
-    """The address in what `getpeername` gives for an IP socket; None for any other peer."""
-    return peername[0] if isinstance(peername, tuple) else None
+    """The IP address in what `getpeername` gives for an IP socket; None for any other peer.
+
+    The address of an IPv4 peer is that, whichever kind of socket took the connection: "127.0.0.1", and not
+    "::ffff:127.0.0.1" (RFC 4291 section 2.5.5.2).
+    """
+    if not isinstance(peername, tuple):
+        return None
+    address = peername[0]
+    if not isinstance(address, str):
+        return None  # a socket of another family, such as AF_VSOCK
+    return address[len(MAPPED) :] if address.startswith(MAPPED) and "." in address else address
+
+
+def name_of(peername: Any) -> str:
+    """What a log calls a peer: its IP address and port, "unix" with its path if it has one, or "memory"."""
+    if peername is None:
+        return "memory"
+    if isinstance(peername, str | bytes):  # the path is chosen by the peer
+        return printable(f"unix:{os.fsdecode(peername)}" if peername else "unix")
+    address = address_of(peername)
+    if address is None or len(peername) < 2:
+        return printable(str(peername))
+    return printable(f"[{address}]:{peername[1]}" if ":" in address else f"{address}:{peername[1]}")
 
 
 class TrustedProxies:
@@ -45,7 +71,7 @@ class TrustedProxies:
         if not all(isinstance(item, str) for item in self.items):
             raise TypeError(f"trusted_proxies takes a list of str, not {self.items!r}")
         self._unix = "unix" in self.items
-        self._networks: list[Network] = [ipaddress.ip_network(item) for item in self.items if item != "unix"]
+        self._networks = [_network(item) for item in self.items if item != "unix"]
 
     def __bool__(self) -> bool:
         return self._unix or bool(self._networks)
@@ -87,6 +113,15 @@ class TrustedProxies:
             written = schemes[place] if len(schemes) == len(addresses) and place < len(schemes) else schemes[-1]
             scheme = SCHEMES.get(written.lower())
         return client, scheme
+
+
+def _network(text: str) -> Network:
+    """A network; one of IPv4 may also be written as IPv6 sockets spell it, such as "::ffff:10.0.0.0/104"."""
+    network = ipaddress.ip_network(text)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
 
 
 def _parse(text: str) -> Address | None:

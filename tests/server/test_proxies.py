@@ -70,6 +70,31 @@ async def test_a_proxy_on_a_unix_socket(tmp_path: Path, trusted: list[str], expe
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("network", ["127.0.0.0/8", "127.0.0.1", "::ffff:127.0.0.1", "::ffff:127.0.0.0/104"])
+async def test_an_ipv4_peer_of_an_ipv6_socket_has_its_ipv4_address(network: str) -> None:
+    seen: list[str] = []
+
+    async def on_request(request: Request) -> Response:
+        seen.append(repr(request))
+        return await who(request)
+
+    socket = trio.socket.socket(trio.socket.AF_INET6)
+    socket.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 0)
+    await socket.bind(("::", 0))
+    socket.listen()
+    server = Server(on_request, trusted_proxies=[network])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.serve_listeners, [trio.SocketListener(socket)])
+        async with await trio.open_tcp_stream("127.0.0.1", socket.getsockname()[1]) as stream:
+            client = Client(stream)
+            await client.send(get())
+            assert (await client.reply()).content == b"127.0.0.1 http"
+            await client.send(get(fields=b"X-Forwarded-For: ::ffff:192.0.2.1\r\n"))
+            assert (await client.reply()).content == b"192.0.2.1 http"
+        nursery.cancel_scope.cancel()
+    assert seen == ["<Request GET / from 127.0.0.1>", "<Request GET / from 192.0.2.1>"]
+
+
 async def test_a_stream_in_memory_is_nobodys_proxy(connect_memory: Connect) -> None:
     assert await seen(connect_memory, [*LOCAL, "unix"], "X-Forwarded-For: 192.0.2.1") == "None http"
 

@@ -85,7 +85,7 @@ def negotiate(request: Request, options: Options) -> Agreement:
         deflate, extensions = choose_compression(headers, options.compression)
         subprotocol = choose_subprotocol(headers, tuple(options.subprotocols))
     except (InvalidHeaderFormat, NegotiationError) as exc:
-        raise handshake_error(request, str(exc)) from exc
+        raise handshake_error(request, str(exc)) from None  # whose text is the client's
     if extensions:
         answer.append(("Sec-WebSocket-Extensions", extensions))
     if subprotocol is not None:
