@@ -5,15 +5,15 @@ What a WebSocket needs of the serving that it belongs to is looked up here: the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import inspect
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import EllipsisType, TracebackType
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, NoReturn, TypeAlias, TypeVar, Unpack, overload
 
 import trio
 
 from .._exceptions import flatten
-from .._headers import FieldsArgument
 from .._request import Request, serving_of
 from .._serving_state import ServingState
 from .._settings import UpgradeHandler
@@ -22,34 +22,24 @@ from ._channel import WebSocket
 from ._endpoint import Endpoint
 from ._handshake import negotiate
 from ._keepalive import Keepalive
-from ._options import Compression, Options
-from ._origin import Origins
+from ._options import Arguments, Options
+from ._signatures import make_options, with_options
 from ._unattended import Attendant
 
 __all__ = ["accept", "handler"]
 
 T = TypeVar("T", str, bytes, str | bytes)
 
+USAGE = "write `async with websocket.accept(request, stream) as ws:`"
+
 Func: TypeAlias = Callable[[WebSocket[T]], Awaitable[object]]
 
 
-class Arguments(TypedDict, total=False):
-    """The options of `accept` for type checkers, but for `message_type`, which chooses an overload."""
-
-    subprotocols: tuple[str, ...] | list[str]
-    origins: Origins
-    compression: Compression
-    headers: FieldsArgument
-    max_message_size: int
-    receive_buffer: int
-    send_buffer: int
-    ping_interval: float | None
-    ping_timeout: float | None
-    close_timeout: float
-
-
 class Accepting:
-    """What `accept` returns: the handshake, the WebSocket, and its end."""
+    """What `accept` returns: the handshake, the WebSocket, and its end.
+
+    Used in any other way than with `async with`, it says how it is used.
+    """
 
     __slots__ = ("_attendant", "_keepalive", "_options", "_request", "_stream", "_websocket")
 
@@ -88,6 +78,23 @@ class Accepting:
         finally:
             self._keepalive.discard(self._attendant)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)  # Python and its tools look for these, and take the answer for a no
+        raise AttributeError(f"there is no WebSocket yet, and so no {name!r}: {USAGE}")
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(f"accept cannot be awaited: {USAGE}")
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError(f"there is no WebSocket yet to receive from: {USAGE}")
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"`with` is not enough: {USAGE}")
+
+    def __exit__(self, *exc_info: object) -> None:
+        """For `with`, which looks for it first."""
+
 
 def keepalive_of(serving: ServingState, nursery: trio.Nursery) -> Keepalive:
     """Return the keepalive of a serving. The first WebSocket of the serving starts it."""
@@ -110,22 +117,8 @@ def accept(
 def accept(
     request: Request, stream: trio.abc.Stream, *, message_type: type[bytes], **options: Unpack[Arguments]
 ) -> AbstractAsyncContextManager[WebSocket[bytes]]: ...
-def accept(
-    request: Request,
-    stream: trio.abc.Stream,
-    *,
-    message_type: type[str] | type[bytes] | None = None,
-    subprotocols: Iterable[str] = (),
-    origins: Literal["same", "*"] | Iterable[str] = "same",
-    compression: Literal["deflate", "deflate-takeover"] | None = None,
-    headers: FieldsArgument = (),
-    max_message_size: int = 2**20,
-    receive_buffer: int = 2**16,
-    send_buffer: int = 2**20,
-    ping_interval: float | None = 20,
-    ping_timeout: float | None = 20,
-    close_timeout: float = 10,
-) -> AbstractAsyncContextManager[WebSocket[Any]]:
+@with_options
+def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> AbstractAsyncContextManager[WebSocket[Any]]:
     """Accept an upgrade request as a WebSocket, which is open inside the block.
 
     For use in an upgrade handler::
@@ -196,20 +189,7 @@ def accept(
         raise TypeError(f"request is the Request that the upgrade handler got, not {request!r}")
     if not isinstance(stream, trio.abc.Stream):
         raise TypeError(f"stream is the trio.abc.Stream that the upgrade handler got, not {stream!r}")
-    options = Options(
-        message_type=message_type,
-        subprotocols=subprotocols,
-        origins=origins,
-        compression=compression,
-        headers=headers,
-        max_message_size=max_message_size,
-        receive_buffer=receive_buffer,
-        send_buffer=send_buffer,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        close_timeout=close_timeout,
-    )
-    return Accepting(request, stream, options)
+    return Accepting(request, stream, make_options("accept", options))
 
 
 @overload
@@ -226,20 +206,9 @@ def handler(
 def handler(*, message_type: type[str], **options: Unpack[Arguments]) -> Callable[[Func[str]], UpgradeHandler]: ...
 @overload
 def handler(*, message_type: type[bytes], **options: Unpack[Arguments]) -> Callable[[Func[bytes]], UpgradeHandler]: ...
+@with_options
 def handler(
-    func: Func[Any] | EllipsisType = ...,
-    *,
-    message_type: type[str] | type[bytes] | None = None,
-    subprotocols: Iterable[str] = (),
-    origins: Literal["same", "*"] | Iterable[str] = "same",
-    compression: Literal["deflate", "deflate-takeover"] | None = None,
-    headers: FieldsArgument = (),
-    max_message_size: int = 2**20,
-    receive_buffer: int = 2**16,
-    send_buffer: int = 2**20,
-    ping_interval: float | None = 20,
-    ping_timeout: float | None = 20,
-    close_timeout: float = 10,
+    func: Func[Any] | EllipsisType = ..., **options: Any
 ) -> UpgradeHandler | Callable[[Func[Any]], UpgradeHandler]:
     """Make an upgrade handler of a function that takes a WebSocket.
 
@@ -265,28 +234,37 @@ def handler(
       TypeError: `func` is not a function, or an option has the wrong type.
       ValueError: an option has an invalid value.
     """
-    options = Options(
-        message_type=message_type,
-        subprotocols=subprotocols,
-        origins=origins,
-        compression=compression,
-        headers=headers,
-        max_message_size=max_message_size,
-        receive_buffer=receive_buffer,
-        send_buffer=send_buffer,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        close_timeout=close_timeout,
-    )
+    checked = make_options("handler", options)
 
     def decorate(func: Func[Any]) -> UpgradeHandler:
-        if not callable(func):
-            raise TypeError(f"handler takes an async function, not {func!r}")
+        check_func(func)
 
         async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
-            async with Accepting(request, stream, options) as ws:
-                await func(ws)
+            async with Accepting(request, stream, checked) as ws:
+                done = func(ws)
+                if not inspect.isawaitable(done):
+                    raise TypeError(f"{name_of(func)} must be an `async def`, but its call returned {done!r}")
+                await done
 
         return on_upgrade
 
     return decorate if isinstance(func, EllipsisType) else decorate(func)
+
+
+def check_func(func: object) -> None:
+    """Check what `handler` got, as far as that can be told without calling it.
+
+    Raises:
+      TypeError: it is not an async function.
+    """
+    if inspect.iscoroutine(func):
+        func.close()  # nobody is going to await it
+        raise TypeError(f"handler takes the function itself, not its call: {func.__name__}, without `(...)`")
+    if not callable(func):
+        raise TypeError(f"handler takes an async function, not {func!r}")
+    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+        raise TypeError(f"{name_of(func)} has a `yield`; messages are sent by `await ws.send(message)`")
+
+
+def name_of(func: object) -> str:
+    return getattr(func, "__qualname__", repr(func))

@@ -1,26 +1,41 @@
-"""The options of `accept` and `handler`, checked."""
+"""The options of `accept` and `handler`: their names, types and defaults, and what is valid."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 from .._headers import TOKEN, FieldsArgument, encode_fields
 from .._request import NOT_GIVEN
 from ._origin import AllowedOrigins, Origins, check_origins
 
-__all__ = ["Compression", "Options"]
+__all__ = ["Arguments", "Compression", "Options"]
 
 TICK = 0.25  # seconds
 
 Compression: TypeAlias = Literal["deflate", "deflate-takeover"] | None
 
 
+class Arguments(TypedDict, total=False):
+    """The options for type checkers, but for `message_type`, which chooses an overload of `accept`."""
+
+    subprotocols: tuple[str, ...] | list[str]
+    origins: Origins
+    compression: Compression
+    headers: FieldsArgument
+    max_message_size: int
+    receive_buffer: int
+    send_buffer: int
+    ping_interval: float | None
+    ping_timeout: float | None
+    close_timeout: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of `accept`, which documents them.
+    """The options of `accept`, which documents them. Their defaults stand here alone.
 
     Attributes:
       tick: seconds between two looks of the keepalive. It is at most a quarter of each time that the options name, so
