@@ -1,4 +1,4 @@
-"""A WebSocket that another task closes: its own handler goes on in order, and who sends to it gets one kind of error."""
+"""A WebSocket that another task closes: its handler ends in order, and who sends to it gets one kind of error."""
 
 from __future__ import annotations
 

@@ -148,10 +148,9 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the WebSocket: send a close frame, wait for the peer's, and close the connection.
 
-        Any task may call it: closing somebody's WebSocket is how to throw them out. What the peer still sends is
-        discarded. A task that is receiving gets `trio.EndOfChannel` once the close is complete, which takes at most
-        `close_timeout` seconds, and a task that sends gets `ConnectionClosed` at once. If the WebSocket is already closed, or another task
-        is closing it, this waits until the connection is closed.
+        Any task may call it: that is how to throw somebody out. What the peer still sends is discarded. A task that is
+        receiving gets `trio.EndOfChannel` once the close is complete, which takes at most `close_timeout` seconds. If
+        the WebSocket is already closed, or another task is closing it, this waits until the connection is closed.
 
         Args:
           code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4); 1000 by default.

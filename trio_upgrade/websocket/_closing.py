@@ -15,13 +15,12 @@
 Each of the last three may also follow OPEN directly.
 
 There are two machines. One is the connection's: its states are `State`, and `TRANSITIONS` says which event leads from
-which state to which. The other is the handler's channel, which is open until a task calls `aclose` or the handler leaves
-the block of `accept`. The connection may be closed long before the handler knows; the channel may be closed while the
-connection still waits for the peer.
+which state to which. The other is the handler's channel, which is open until a task calls `aclose` or the handler
+leaves the block of `accept`. The connection may be closed long before the handler knows; the channel may be closed
+while the connection still waits for the peer.
 
-A close that this side began is no failure: `receive` ends, whoever began it. So the handler whose WebSocket another task
-closes does not have to tell that from a close of the peer's. A message that cannot go out any more is a failure for who
-sends it: `send` raises `ConnectionClosed`, whoever closed the WebSocket.
+A close that this side begins is no failure: an iteration ends, also when it was another task that closed the WebSocket.
+A message that cannot go out any more is a failure: `send` raises `ConnectionClosed`, whoever closed the WebSocket.
 """
 
 from __future__ import annotations

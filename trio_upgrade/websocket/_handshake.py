@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from websockets.exceptions import InvalidHeaderFormat, NegotiationError
-from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.headers import build_extension, parse_extension, parse_subprotocol
 from websockets.typing import ExtensionHeader
 from websockets.utils import accept_key
 
 from .._headers import Headers
 from .._request import Request, transport_of
-from ._deflate import WINDOW_BITS, Deflate
+from ._deflate import Deflate
+from ._deflate_offer import agree
 from ._errors import HandshakeError
 from ._options import Compression, Options
 from ._origin import is_allowed
@@ -22,19 +22,6 @@ from ._origin import is_allowed
 __all__ = ["Agreement", "is_handshake", "negotiate"]
 
 VERSION = "13"
-
-FACTORIES = {
-    "deflate": ServerPerMessageDeflateFactory(
-        server_no_context_takeover=True,
-        client_no_context_takeover=True,
-        server_max_window_bits=WINDOW_BITS,
-        client_max_window_bits=WINDOW_BITS,
-    ),
-    "deflate-takeover": ServerPerMessageDeflateFactory(
-        server_max_window_bits=WINDOW_BITS,
-        client_max_window_bits=WINDOW_BITS,
-    ),
-}
 
 
 class Agreement(NamedTuple):
@@ -125,15 +112,10 @@ def choose_compression(headers: Headers, compression: Compression) -> tuple[Defl
         offers += parse_extension(value)
     if compression is None:
         return None, ""
-    factory = FACTORIES[compression]
-    for name, parameters in offers:
-        if name == factory.name:
-            try:
-                answer, extension = factory.process_request_params(parameters, [])
-            except NegotiationError:
-                continue
-            assert isinstance(extension, PerMessageDeflate)
-            return Deflate(extension), build_extension([(factory.name, answer)])
+    for name, offer in offers:
+        if name == "permessage-deflate" and (agreement := agree(offer, compression == "deflate-takeover")):
+            agreed, answer = agreement
+            return Deflate(agreed), build_extension([(name, answer)])
     return None, ""
 
 
