@@ -331,7 +331,7 @@ class Server:
             )
         if self._servings:
             deadline = trio.current_time() + grace
-            self._shutdown.begin()
+            self._shutdown.begin(deadline)
             for serving in self._servings:
                 serving.shut_down(deadline)
             await self._ended.wait()

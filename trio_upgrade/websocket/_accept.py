@@ -12,6 +12,7 @@ from types import EllipsisType, TracebackType
 from typing import Any, NoReturn, TypeAlias, TypeVar, Unpack, overload
 
 import trio
+from websockets.frames import CloseCode
 
 from .._exceptions import flatten
 from .._request import Request, serving_of
@@ -70,9 +71,10 @@ class Accepting:
     ) -> None:
         try:
             if exc is None:
-                await self._websocket.aclose()
+                shuts_down = serving_of(self._request).shutdown.has_begun
+                await self._websocket.aclose(self._options.code_in_shutdown if shuts_down else CloseCode.NORMAL_CLOSURE)
             elif all(isinstance(leaf, Exception) for leaf in flatten(exc)):
-                await self._websocket.aclose(1011)
+                await self._websocket.aclose(CloseCode.INTERNAL_ERROR)
             else:
                 await self._websocket._drop()
         finally:
@@ -99,7 +101,7 @@ class Accepting:
 def keepalive_of(serving: ServingState, nursery: trio.Nursery) -> Keepalive:
     """Return the keepalive of a serving. The first WebSocket of the serving starts it."""
     if serving.keepalive is None:
-        serving.keepalive = Keepalive(serving.shutdown.begun)
+        serving.keepalive = Keepalive(serving.shutdown)
         nursery.start_soon(serving.keepalive.run)
     keepalive: Keepalive = serving.keepalive
     return keepalive

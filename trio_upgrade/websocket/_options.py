@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypedDict
 
+from websockets.frames import CloseCode
+
 from .._headers import TOKEN, FieldsArgument, encode_fields
 from .._request import NOT_GIVEN
+from ._close_codes import encode_close
 from ._deciding_functions import check_plain
 from ._origin import AllowedOrigins, Origins
 
-__all__ = ["Arguments", "Compression", "Options", "Subprotocols"]
+__all__ = ["TICK", "Arguments", "Compression", "Options", "Subprotocols"]
 
-TICK = 0.25  # seconds
+TICK = 0.25  # seconds between two looks of the keepalive, at most
 
 # Fields of the 101 that the handshake sets (RFC 6455 section 11.3), and the option that decides about each of them.
 SET_BY = {
@@ -42,6 +45,7 @@ class Arguments(TypedDict, total=False):
     ping_interval: float | None
     ping_timeout: float | None
     close_timeout: float
+    shutdown_code: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class Options:
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
     close_timeout: float = 10
+    shutdown_code: int | None = 1001
     allowed_origins: AllowedOrigins = field(init=False)
     tick: float = field(init=False)
 
@@ -80,6 +85,7 @@ class Options:
         check_size("receive_buffer", self.receive_buffer)
         check_size("send_buffer", self.send_buffer)
         check_seconds("close_timeout", self.close_timeout)
+        encode_close(self.code_in_shutdown, "")
         waits = [self.close_timeout]
         for name, seconds in [("ping_interval", self.ping_interval), ("ping_timeout", self.ping_timeout)]:
             if seconds is not None:
@@ -89,6 +95,11 @@ class Options:
         self._set("allowed_origins", AllowedOrigins(self.origins))
         self._set("headers", check_headers(self.headers))
         self._set("tick", min(TICK, *(wait / 4 for wait in waits)))
+
+    @property
+    def code_in_shutdown(self) -> int:
+        """The code of a close by which our side obeys a shutdown of the server."""
+        return CloseCode.GOING_AWAY if self.shutdown_code is None else self.shutdown_code
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
