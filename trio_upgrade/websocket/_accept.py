@@ -137,11 +137,23 @@ def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> Abstrac
     connection is still noticed, within half a second. What arrives is read ahead until the receive buffer is full. Then
     reading stops, and the peer has to wait.
 
+    **On a close,** whoever began it, an iteration over the WebSocket ends, and `send` raises `ConnectionClosed`. So
+    another task may throw somebody out by `WebSocket.aclose`. A close of the peer with a code that means a failure
+    raises `ConnectionClosed` in `receive`, too.
+
     **On leaving the block,** the WebSocket is closed as by `WebSocket.aclose`: with 1000 at the end of the block, and
     with 1011 after an exception, which goes on. The peer is told nothing else of the exception.
 
-    **On a shutdown of the server,** the WebSocket is closed with 1001 at once. The block goes on: `receive` gives what
-    the peer still sends, then raises `trio.EndOfChannel`, and `send` raises `ConnectionClosed`.
+    **On a shutdown of the server,** the WebSocket is closed with `shutdown_code` at once. The block goes on: `receive`
+    gives what the peer still sends, then raises `trio.EndOfChannel`, and `send` raises `ConnectionClosed`. With
+    `shutdown_code=None`, the WebSocket stays open, so that the block can say goodbye::
+
+        with request.server.cancel_on_shutdown():
+            async for message in ws: ...
+        await ws.send("goodbye")
+
+    The end of the block then closes it with 1001. If the block goes on for too long, the server closes it, so that the
+    peer is told: `close_timeout` seconds before the grace of the shutdown ends, or half of the grace if that is less.
 
     **On a cancellation** that reaches the end of the block, the connection is dropped at once, without a close frame.
     If entering the block is cancelled, either nothing was sent, or the connection is broken.
@@ -152,15 +164,23 @@ def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> Abstrac
       message_type: `str` or `bytes`: a message of the other kind closes the WebSocket with 1003. By default None: both
         are received.
       subprotocols: names of the subprotocols that the handler speaks, a list of str, the preferred one first. The
-        client must offer at least one of them, or the handshake is refused. By default (): no subprotocol is agreed on.
-      origins: which web pages may connect, as their browsers tell in the Origin field. By default "same": pages from
-        the host and port that the Host field names, and clients without an Origin, which are not browsers. "*": all.
-        A list of str, such as `["https://example.com"]`: pages with one of these origins, and no other client.
+        client must offer at least one of them, or the handshake is refused; unless None is in the list, too. Or a
+        function `(offered: list[str]) -> str | None`, which chooses one of those that the client offers, or none. By
+        default (): no subprotocol is agreed on.
+      origins: which web pages may connect, as their browsers tell in the Origin field (RFC 6454): a scheme, a host and
+        a port. By default "same": pages from the host and port that `Request.host` names, and clients without an
+        Origin, which are not browsers. If the request came over https, so must the page. "*": all. A list of str, such
+        as `["https://example.com", "https://*.example.org", "same"]`: pages with one of these origins, and no other
+        client. The second of them is `example.org` and all its subdomains; the third adds what "same" lets in. Or a
+        plain function `(request) -> bool`. A client that is refused gets a 403 that names its Origin and what that was
+        compared with, and the same is logged at INFO.
       compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message using
-        the earlier ones: that is smaller, and takes some 50 KB of memory a connection. By default None: no
-        compression. A client that does not offer compression gets none.
-      headers: further fields of the 101, a mapping or pairs of str. By default none. `Connection`, `Upgrade` and
-        fields that frame a message cannot be given.
+        the earlier ones: that is smaller, and takes some 40 KB of memory a connection. By default None: no
+        compression. A client that does not offer compression gets none. What it sends may refer to its earlier
+        messages unless it offers `client_no_context_takeover`; to inflate that takes some 12 KB a connection, or 40 KB
+        for a client that does not offer `client_max_window_bits`.
+      headers: further fields of the 101, a mapping or pairs of str. By default none. Fields that the handshake sets
+        (`Connection`, `Upgrade`, `Sec-WebSocket-...`) or that frame a message cannot be given.
       max_message_size: how many bytes a message that arrives may have, after inflating; a larger one closes the
         WebSocket with 1009. By default 2**20 (1 MiB).
       receive_buffer: how many bytes are read ahead while nobody receives. Each message counts 64 bytes more than it
@@ -172,19 +192,22 @@ def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> Abstrac
         dropped. By default 20. None: no limit.
       close_timeout: the seconds in which the peer must answer a close; if it does not, the connection is dropped. By
         default 10.
+      shutdown_code: the close code in a shutdown of the server, such as 1012 (Service Restart). By default 1001 (Going
+        Away). None: the handler closes, as above.
 
     Returns:
       An async context manager that gives the `WebSocket`: of str or of bytes where `message_type` says so, else of
       both.
 
     Raises:
-      TypeError: an argument has the wrong type.
+      TypeError: an argument has the wrong type, or there is no such option.
       ValueError: an option has an invalid value.
 
     Entering the block raises:
       HandshakeError: the request is not a WebSocket's, or it may not open one. If you don't catch it, the client gets
         a 400, 403 or 426.
       RuntimeError: the request was already accepted or answered.
+      ValueError, TypeError: the function that is given as `subprotocols` or `origins` gave no valid answer.
       trio.BrokenResourceError: the connection broke.
     """
     if not isinstance(request, Request):
@@ -227,13 +250,13 @@ def handler(
     Args:
       func: `async (ws) -> None`. Without it, the result is a decorator.
       message_type, subprotocols, origins, compression, headers, max_message_size, receive_buffer, send_buffer,
-        ping_interval, ping_timeout, close_timeout: the options of `accept`, with the same defaults.
+        ping_interval, ping_timeout, close_timeout, shutdown_code: the options of `accept`, with the same defaults.
 
     Returns:
       `async (request, stream) -> None`, for `Server(on_upgrade=...)`; or a decorator that makes one.
 
     Raises:
-      TypeError: `func` is not a function, or an option has the wrong type.
+      TypeError: `func` is not an async function, or an option has the wrong type or does not exist.
       ValueError: an option has an invalid value.
     """
     checked = make_options("handler", options)
