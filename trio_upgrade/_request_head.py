@@ -18,7 +18,7 @@ import h11
 from ._exceptions import Malformed
 from ._headers import TOKEN, Headers, headers_of, join_fields
 
-__all__ = ["LONGEST", "Head", "check_trailers", "read_any", "read_head", "read_plain"]
+__all__ = ["LONGEST", "Head", "check_trailers", "is_authority", "read_any", "read_head", "read_plain"]
 
 LONGEST = 2**63 - 1  # a longer chunk or body is one that another recipient may take for a short one
 
@@ -86,7 +86,7 @@ def read_plain(data: bytes, max_fields: int) -> Head | None:
     hosts = headers.get_list("host")
     if len(hosts) != 1 and (hosts or version == b"1.1"):
         return None
-    if hosts and not _is_authority(hosts[0]):
+    if hosts and not is_authority(hosts[0]):
         return None
     lowered = section.lower()
     if method == b"CONNECT" or section.count(b"\n") - 1 > max_fields:
@@ -129,14 +129,14 @@ def read_any(data: bytes, max_fields: int) -> Head:
         raise Malformed("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
     _check_target(request)
     headers = headers_of(join_fields(request.headers.raw_items()))
-    if not all(map(_is_authority, headers.get_list("host"))):
+    if not all(map(is_authority, headers.get_list("host"))):
         raise Malformed("the Host field is malformed")
     length, chunked = _framing(request, data)
     expects_continue = parser.they_are_waiting_for_100_continue
     return Head(request.method, request.target, request.http_version, headers, length, chunked, expects_continue)
 
 
-def _is_authority(value: str) -> bool:
+def is_authority(value: str) -> bool:
     """Whether `value` is a host, with or without a port, or empty."""
     if not HOST.fullmatch(value):
         return False
@@ -152,9 +152,9 @@ def _check_target(request: h11.Request) -> None:
     method, target = request.method, request.target
     if method == b"CONNECT":
         authority = CONNECT_TARGET.fullmatch(target)
-        fine = authority is not None and int(authority[2]) < 2**16 and _is_authority(authority[1].decode())
+        fine = authority is not None and int(authority[2]) < 2**16 and is_authority(authority[1].decode())
     elif absolute := ABSOLUTE_TARGET.fullmatch(target):
-        fine = _is_authority(absolute[1].decode())
+        fine = is_authority(absolute[1].decode())
     else:
         fine = TARGET.fullmatch(target) is not None or (method == b"OPTIONS" and target == b"*")
     if not fine:
