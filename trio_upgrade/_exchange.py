@@ -45,7 +45,7 @@ class Exchange:
       transport, limits, serving: of the connection.
 
     Attributes:
-      failure: what a handler raised, once it is logged.
+      failure: what a handler raised, once it is logged and answered.
       may_answer: the handler has not closed the connection.
     """
 
@@ -79,6 +79,7 @@ class Exchange:
             if not isinstance(response, Response):
                 raise TypeError(f"on_request returned {response!r}, not a Response")
         except BaseException as exc:
+            log_failure(self.request, exc, self.serving.counters)
             return await self.answer_failure(exc)
         return await self.send_response(response)
 
@@ -93,6 +94,7 @@ class Exchange:
         except BaseException as exc:
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
                 return False  # our own sending found that nobody is there
+            log_failure(self.request, exc, self.serving.counters)
             return await self.answer_failure(exc)
         self.body.close()
         if not close:
@@ -126,14 +128,7 @@ class Exchange:
         return drained
 
     async def answer_failure(self, exc: BaseException) -> bool:
-        """Log what a handler raised, answer it if nothing was sent, and close.
-
-        Raises:
-          BaseException: the part of it that must end the task.
-        """
-        if others := log_failure(self.request, exc, self.serving.counters):
-            raise others
-        self.failure = exc
+        """Answer what a handler raised, once it is logged, if nothing was sent, and close."""
         if self.may_answer and not self.reply.sent.has_begun:
             response = HANDLER_FAILED
             leaf = flatten(exc)[0]
@@ -141,6 +136,7 @@ class Exchange:
                 response = error_response(leaf)
             with contextlib.suppress(ConnectionBroken):  # nobody is left to talk to
                 await self.refuse(response)
+        self.failure = exc  # not before: its traceback leads back here, and a cancellation would keep the cycle
         return False
 
     async def refuse(self, response: Response) -> bool:
