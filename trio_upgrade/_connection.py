@@ -140,6 +140,7 @@ class Connection:
         try:
             return await ask(exchange.request, self._settings)
         except BaseException as exc:
+            await exchange.stop_watching()
             log_failure(exchange.request, exc, self._serving.counters)
             await exchange.answer_failure(exc)
             return DROP

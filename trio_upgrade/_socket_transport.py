@@ -23,12 +23,21 @@ from trio.lowlevel import (
 )
 
 from ._exceptions import ConnectionBroken
-from ._transport import RECEIVE_SIZE, Buffer, Transport, patience, quiet
+from ._socket_state import Peer, peer_state, unacknowledged
+from ._transport import RECEIVE_SIZE, Buffer, Transport, discard_until_end, quiet, wait_patiently
 
 __all__ = ["SocketTransport", "set_options"]
 
 
 SENDFILE_PIECE = 1024 * 1024  # bytes; then others get a turn
+
+# A client that has closed, and not only half-closed, answers a keep-alive probe with a reset once its own system has
+# forgotten the connection: on Linux after 60 seconds. So the probes begin then.
+TCP_OPTIONS = [
+    (getattr(stdlib_socket, name), value)
+    for name, value in [("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)]
+    if hasattr(stdlib_socket, name)
+]
 
 
 class Ours(Enum):
@@ -61,10 +70,11 @@ INTERRUPT, EVICTION = Wake
 
 
 def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
-    """On TCP, send small messages at once, and find out when a peer has vanished."""
+    """On TCP, send small messages at once, and find out when a peer has vanished, or has closed long ago."""
     with contextlib.suppress(OSError):
         socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
-        socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
+        for option, value in TCP_OPTIONS:
+            socket.setsockopt(stdlib_socket.IPPROTO_TCP, option, value)
 
 
 class SocketTransport(Transport):
@@ -84,6 +94,8 @@ class SocketTransport(Transport):
     Attributes:
       socket: the socket.
     """
+
+    socket: stdlib_socket.socket
 
     __slots__ = ("_ours", "_receive_deadline", "_receiving", "_sending", "_theirs", "_wake", "socket")
 
@@ -109,6 +121,16 @@ class SocketTransport(Transport):
     @property
     def tls_state(self) -> None:
         """A bare socket has no TLS."""
+
+    def peer_state(self) -> Peer:
+        """See `Transport.peer_state`."""
+        if self._ours is CLOSED or self._theirs is Theirs.BROKEN:
+            return Peer.GONE
+        return peer_state(self.socket, self._ours is ENDED)
+
+    def unacknowledged(self) -> int | None:
+        """See `Transport.unacknowledged`."""
+        return None if self._ours is CLOSED else unacknowledged(self.socket)
 
     async def start(self, timeout: float | None) -> None:
         """There is no handshake on a bare socket."""
@@ -152,6 +174,7 @@ class SocketTransport(Transport):
             if not data:
                 self._theirs = Theirs.ENDED
             self.bytes_received += len(data)
+            self.sent_when_heard = self.bytes_sent
             return data
         except OSError as exc:
             raise self._error_for(exc) from exc
@@ -212,12 +235,19 @@ class SocketTransport(Transport):
             if sent == octets.nbytes:
                 await cancel_shielded_checkpoint()
             while sent < octets.nbytes:
-                with patience(self, self.send_timeout):
-                    await self._wait_writable()
+                await self.wait_room(self.send_timeout)
                 with contextlib.suppress(BlockingIOError), octets[sent:] as rest:
                     more = self.socket.send(rest)
                     sent += more
                     self.bytes_sent += more
+
+    async def wait_room(self, timeout: float | None) -> None:
+        """Wait until the kernel takes more bytes.
+
+        Raises:
+          ConnectionBroken: the peer acknowledged nothing for `timeout` seconds; see `Transport.send_timeout`.
+        """
+        await wait_patiently(self, timeout, self._wait_writable)
 
     async def _wait_writable(self) -> None:
         try:
@@ -248,8 +278,7 @@ class SocketTransport(Transport):
                 try:
                     sent = os.sendfile(self.socket.fileno(), file, offset, min(SENDFILE_PIECE, size - offset))
                 except BlockingIOError:
-                    with patience(self, self.send_timeout):
-                        await self._wait_writable()
+                    await self.wait_room(self.send_timeout)
                     continue
                 if not sent:
                     raise EOFError(f"the file has {offset} bytes, not {size}")
@@ -290,10 +319,9 @@ class SocketTransport(Transport):
         try:
             await self.evict()
             if self._theirs is Theirs.OPEN:
-                with trio.move_on_after(seconds), quiet():
+                with quiet():
                     await self.send_eof()
-                    while await self.receive_some():
-                        pass
+                    await discard_until_end(self, seconds)
         finally:
             self.close()
 
@@ -316,6 +344,8 @@ class SocketTransport(Transport):
     def close(self) -> None:
         """Close at once; tasks that wait here wake with `trio.ClosedResourceError`."""
         if self._ours is not CLOSED:
+            if self.on_close is not None:
+                self.on_close(self)
             self._ours = CLOSED
             notify_closing(self.socket)
             self.socket.close()

@@ -38,6 +38,7 @@ async def call_handler(exchange: Exchange, handler: UpgradeHandler) -> Response 
         response = await awaitable(handler(request, stream), "the upgrade handler")
         check_returned(request, reply.sent.has_begun or was_closed(stream), response)
     except BaseException as exc:
+        await exchange.stop_watching()
         log_failure(request, exc, exchange.serving.counters)
         return exc
     else:
@@ -60,6 +61,7 @@ async def finish_upgrade(exchange: Exchange, outcome: Response | BaseException |
     if isinstance(outcome, Response):
         return await exchange.send_response(outcome)
     exchange.body.close()
+    await exchange.stop_watching()
     if outcome is None:
         await exchange.transport.linger(exchange.limits.linger_timeout)
     else:
