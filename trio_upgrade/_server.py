@@ -243,7 +243,10 @@ class Server:
         finally:
             await transport.abort()
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback leads here
 
     @contextlib.contextmanager
     def _register(self) -> Iterator[Serving]:
