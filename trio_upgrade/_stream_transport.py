@@ -12,11 +12,12 @@ import trio
 
 from ._close_notify import send_close_notify
 from ._exceptions import ConnectionBroken
+from ._socket_state import AnySocket, Peer, peer_state, unacknowledged
 from ._socket_transport import set_options
 from ._tls_info import TlsState
 from ._transport import Buffer, Transport, close_at_once, deadline_in, patience, quiet
 
-__all__ = ["StreamTransport", "as_transport"]
+__all__ = ["StreamTransport", "as_transport", "socket_below"]
 
 SEND_SIZE = 16 * 1024
 
@@ -29,17 +30,35 @@ class StreamTransport(Transport):
       peername: the address of the peer, if it has one.
     """
 
-    __slots__ = ("_stream", "_waiting")
+    __slots__ = ("_has_ended", "_stream", "_waiting")
 
     def __init__(self, stream: trio.abc.Stream, peername: Any = None) -> None:
         super().__init__(peername)
         self._stream = stream
         self._waiting: trio.CancelScope | None = None
+        self._has_ended = False  # we have sent our end of data
 
     @property
     def stream(self) -> trio.abc.Stream:
         """The stream itself."""
         return self._stream
+
+    @property
+    def socket(self) -> AnySocket | None:
+        """See `Transport.socket`."""
+        return socket_below(self._stream)
+
+    def peer_state(self) -> Peer:
+        """See `Transport.peer_state`."""
+        socket = self.socket
+        if socket is None:
+            return Peer.UNKNOWN
+        return Peer.GONE if socket.fileno() == -1 else peer_state(socket, self._has_ended)
+
+    def unacknowledged(self) -> int | None:
+        """See `Transport.unacknowledged`."""
+        socket = self.socket
+        return None if socket is None or socket.fileno() == -1 else unacknowledged(socket)
 
     @property
     def tls_state(self) -> TlsState | None:
@@ -65,6 +84,7 @@ class StreamTransport(Transport):
         except trio.BrokenResourceError as exc:
             raise self._error_for(exc) from exc
         self.bytes_received += len(data)
+        self.sent_when_heard = self.bytes_sent
         return data
 
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -117,6 +137,7 @@ class StreamTransport(Transport):
         """
         if not isinstance(self._stream, trio.abc.HalfCloseableStream):
             raise NotImplementedError(f"a {type(self._stream).__name__} cannot end one direction and keep the other")
+        self._has_ended = True
         try:
             await self._stream.send_eof()
         except trio.BrokenResourceError as exc:
@@ -130,7 +151,7 @@ class StreamTransport(Transport):
         """
         stream = self._stream
         try:
-            with trio.move_on_after(seconds), quiet():
+            with trio.move_on_after(self.patience(seconds).deadline - trio.current_time()), quiet():
                 if isinstance(stream, trio.SSLStream):
                     await send_close_notify(stream)
                     await as_transport(stream.transport_stream).linger(seconds)
@@ -161,6 +182,14 @@ class StreamTransport(Transport):
 def as_transport(stream: trio.abc.Stream) -> Transport:
     """`stream` as a transport, unless it is one."""
     return stream if isinstance(stream, Transport) else StreamTransport(stream, _prepare(stream))
+
+
+def socket_below(stream: Any) -> AnySocket | None:
+    """The socket of a stream, also below TLS; None for a stream that has no socket."""
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    found: AnySocket | None = getattr(stream, "socket", None)
+    return found
 
 
 def _prepare(stream: trio.abc.Stream) -> Any:
