@@ -94,10 +94,11 @@ class HeadWait:
         """Wait for the next request's head.
 
         Returns:
-          None if none will come: the peer has ended or vanished, or has sent nothing in time.
+          None if none will come: the peer has ended, or has sent nothing in time.
 
         Raises:
           ProtocolError: it is malformed, cut off, or did not arrive in time.
+          ConnectionBroken: the peer has vanished.
         """
         http = self._http
         try:
@@ -108,8 +109,6 @@ class HeadWait:
                 except trio.WouldBlock:  # the time is up, or this was to end an earlier wait
                     if self._waiting is FIRST_BYTE:
                         return None
-                except trio.BrokenResourceError:
-                    return None
                 else:
                     if not more:
                         self._check_cut_off()

@@ -30,7 +30,7 @@ from ._transport import RECEIVE_SIZE, Buffer, Transport, discard_until_end, quie
 __all__ = ["SocketTransport", "set_options"]
 
 
-SENDFILE_PIECE = 1024 * 1024  # bytes; then others get a turn
+SENDFILE_PIECE = 4 * 1024 * 1024  # bytes, which take the kernel about a millisecond; then others get a turn
 
 
 class Ours(Enum):
