@@ -1,6 +1,8 @@
 """`python -m benchmarks.profile`: where a server's time goes, layer by layer, sampled with py-spy while it works.
 
-py-spy needs the right to look into another process: on macOS, and on some Linux systems, that is root's.
+py-spy does not stop the server for a sample. If it did, system calls would get twice their share, since a process
+in a system call stops only at its end; so a few samples are of a stack that was just changing. py-spy needs the right
+to look into another process: on macOS, and on some Linux systems, that is root's.
 """
 
 from __future__ import annotations
@@ -29,17 +31,24 @@ from .speed.works import WORKS
 RATE = 400  # samples a second
 OPENING = 3  # seconds until every connection is open
 SYSTEM_CALL = re.compile(
-    r"\b(?:socket|sock|connection|os)\.(?:sendfile|send|recv|setsockopt|getsockopt|setblocking|close|accept)\("
+    r"\b(?:socket|sock|connection|os|fcntl)\.(?:ioctl|sendfile|send|recv|setsockopt|getsockopt|setblocking|close|accept)\("
 )
 LAYERS = [  # the first whose pattern the place of a sample matches
     ("trio: epoll, with its system calls", r"trio/_core/_(?:generated_)?io_"),
     ("trio: tasks and scheduling", r"trio/_core/|outcome/|attrs|trio/_util"),
     ("system calls", r"^socket\.py|trio/_socket"),
     ("WebSocket", r"trio_upgrade/websocket/|websockets/"),
-    ("TLS", r"trio_upgrade/_(?:tls|close_notify)|\bssl\.py"),
+    ("OpenSSL", r"\bssl\.py"),
+    ("TLS", r"trio_upgrade/_(?:tls|close_notify)"),
     ("response", r"trio_upgrade/_response|encode_fields"),
-    ("accepting, tasks, deadlines", r"trio_upgrade/_(?:listeners|capacity|serving|head_timeout|statistics|server)"),
-    ("transport and upgraded stream", r"trio_upgrade/_(?:(?:socket_|stream_)?transport|upgraded_stream)\.|trio/_"),
+    (
+        "accepting, tasks, deadlines",
+        r"trio_upgrade/_(?:listeners|capacity|serving|head_timeout|peer_watch|statistics|server)",
+    ),
+    (
+        "transport and upgraded stream",
+        r"trio_upgrade/_(?:(?:socket_|stream_)?transport|socket_state|patience|upgraded_stream)\.|trio/_",
+    ),
     ("HTTP: head, request, exchange", r"trio_upgrade/"),
     ("handler", r""),
 ]
@@ -77,7 +86,17 @@ def profile(work: Timed, peer: str, seconds: int, processor: int | None) -> tupl
     ):
         cost = work.measure(running, connections, seconds)
         output = Path(folder, "profile")
-        command = [py_spy(), "record", "--pid", str(running.pid), "--rate", str(RATE), "--duration", str(seconds)]
+        command = [
+            py_spy(),
+            "record",
+            "--pid",
+            str(running.pid),
+            "--nonblocking",
+            "--rate",
+            str(RATE),
+            "--duration",
+            str(seconds),
+        ]
         command += ["--format", "raw", "--output", str(output)]
         done: list[subprocess.CompletedProcess[str]] = []
         # Not before all connections are open: that is another work.

@@ -1,7 +1,6 @@
-"""`python -m benchmarks.shares`: whose instructions a server's processor time goes to: the kernel's, Python's, OpenSSL's.
+"""`python -m benchmarks.shares`: how much of a server's processor time the kernel, Python and OpenSSL take.
 
-Linux's perf samples the server without stopping it, as py-spy does: that makes the pieces of a large download
-smaller. So these shares hold for transfers, too, and for peers. It needs the right to look into the kernel: root's.
+Linux's perf tells it, of peers, too. It needs the right to look into the kernel, which is root's.
 """
 
 from __future__ import annotations
