@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from .speed.machine import pin, processors, raise_descriptors
@@ -24,12 +23,13 @@ from .speed.works import WORKS
 
 RATE = 2000  # samples a second
 WARM_UP = 0.5  # seconds
+PYTHON, EXTENSIONS = "Python", "extension modules"
 PARTS = [  # the first whose pattern the name of a program or library matches
     ("the kernel", r"^\[(?:kernel|guest)"),
     ("OpenSSL", r"^lib(?:crypto|ssl)\b"),
-    ("Python", r"^(?:libpython|python)"),
+    (PYTHON, r"^(?:libpython|python)"),
     ("the C library", r"^(?:libc|libm|\[vdso|ld-)\b"),
-    ("extension modules", r"\.so\b"),
+    (EXTENSIONS, r"\.so\b"),
     ("others", r""),
 ]
 
@@ -39,12 +39,14 @@ def part(name: str) -> str:
     return next(which for which, pattern in PARTS if re.search(pattern, name))
 
 
-def shares(work: Timed, peer: str, seconds: float, processor: int | None) -> tuple[Sample, Counter[str]]:
+def shares(work: Timed, peer: str, seconds: float, processor: int | None) -> tuple[Sample, dict[str, float]]:
     """Do the work; returns what an operation cost, and the percentages of the parts.
 
     Raises:
-      SystemExit: perf cannot look into the server.
+      SystemExit: there is no perf, or it cannot look into the server.
     """
+    if shutil.which("perf") is None:
+        sys.exit("perf is missing: it is one of Linux's tools")
     connections = work.scaled(False, raise_descriptors())
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -59,12 +61,19 @@ def shares(work: Timed, peer: str, seconds: float, processor: int | None) -> tup
             _, said = perf.communicate()
         command = ["perf", "report", "-i", recorded, "--stdio", "--sort", "dso", "-t", "\t"]
         report = subprocess.run(command, capture_output=True, text=True, check=False)
-    counted: Counter[str] = Counter()
+    percentages: dict[str, float] = {}
     for overhead, name in re.findall(r"^ *([\d.]+)% *\t(\S+)", report.stdout, re.MULTILINE):
-        counted[part(name)] += float(overhead)
-    if not counted:
+        percentages[part(name)] = percentages.get(part(name), 0) + float(overhead)
+    if not percentages:
         sys.exit(f"perf cannot look into the server: {said.strip() or report.stderr.strip()}")
-    return sample, counted
+    return sample, percentages
+
+
+def print_shares(title: str, work: Timed, sample: Sample, percentages: dict[str, float]) -> None:
+    """Print what an operation cost, and the shares of it, the largest first."""
+    print(f"{title}: {sample.cost:.1f} us of processor time for one of {work.unit}")
+    for which, share in sorted(percentages.items(), key=lambda item: -item[1]):
+        print(f"  {sample.cost * share / 100:6.1f} us {share:4.0f} %  {which}", flush=True)
 
 
 def main() -> None:
@@ -76,18 +85,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.servers.split(",") if name not in PEERS]:
         parser.error(f"there is no server {unknown[0]!r}")
-    if shutil.which("perf") is None:
-        sys.exit("perf is missing: it is a part of Linux's tools")
     processor, load = processors()
     pin(load)
     for name in arguments.work:
         for peer in arguments.servers.split(","):
             work = WORKS[name]
             assert isinstance(work, Timed)
-            sample, counted = shares(work, peer, arguments.seconds, processor)
-            print(f"{name}, {peer}: {sample.cost:.1f} us of processor time for one of {work.unit}")
-            for which, share in counted.most_common():
-                print(f"  {sample.cost * share / 100:6.1f} us {share:4.0f} %  {which}", flush=True)
+            print_shares(f"{name}, {peer}", work, *shares(work, peer, arguments.seconds, processor))
 
 
 if __name__ == "__main__":
