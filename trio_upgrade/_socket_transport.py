@@ -9,6 +9,7 @@ import contextlib
 import operator
 import os
 import socket as stdlib_socket
+from collections.abc import Coroutine
 from enum import Enum
 from typing import Any
 
@@ -30,7 +31,7 @@ from ._transport import RECEIVE_SIZE, Buffer, Transport, discard_until_end, quie
 __all__ = ["SocketTransport"]
 
 
-SENDFILE_PIECE = 1024 * 1024  # bytes; then others get a turn
+SENDFILE_PIECE = 4 * 1024 * 1024  # bytes, which take the kernel about a millisecond; then others get a turn
 
 
 class Ours(Enum):
@@ -120,8 +121,13 @@ class SocketTransport(Transport):
     async def start(self, timeout: float | None) -> None:
         """There is no handshake on a bare socket."""
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """See `trio.abc.ReceiveStream.receive_some`. A cancelled call has taken no byte."""
+    async def receive_some(self, max_bytes: int | None = None, always_yields: bool = True) -> bytes:
+        """See `trio.abc.ReceiveStream.receive_some`. A cancelled call has taken no byte.
+
+        Args:
+          max_bytes: how many bytes to receive at most; None for 96 KiB.
+          always_yields: also if bytes have arrived already, other tasks have their turn.
+        """
         if max_bytes is None:
             max_bytes = RECEIVE_SIZE
         elif operator.index(max_bytes) < 1:
@@ -139,7 +145,8 @@ class SocketTransport(Transport):
             except BlockingIOError:
                 data = None
             else:
-                await cancel_shielded_checkpoint()
+                if always_yields:
+                    await cancel_shielded_checkpoint()
             while data is None:
                 if self._wake is INTERRUPT:  # and the last call to recv found nothing
                     self._wake = None
@@ -166,7 +173,9 @@ class SocketTransport(Transport):
         finally:
             self._receiving = False
 
-    receive_interruptibly = receive_some
+    def receive_interruptibly(self, max_bytes: int | None = None) -> Coroutine[Any, Any, bytes]:
+        """See `Transport.receive_interruptibly`."""
+        return self.receive_some(max_bytes, False)
 
     async def receive_before(self, deadline: float, max_bytes: int) -> bytes | None:
         """See `Transport.receive_before`. The cancel scope costs more than a call: it is only for a wait."""

@@ -123,7 +123,7 @@ class Transport(trio.abc.HalfCloseableStream):
 
     @abstractmethod
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Like `receive_some`, but `interrupt` ends it.
+        """Like `receive_some`, but `interrupt` ends it, and it need not be a checkpoint if bytes have arrived.
 
         Raises:
           trio.WouldBlock: it was interrupted, and no byte had arrived.
