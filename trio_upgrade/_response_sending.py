@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias
+
 from ._headers import FieldsArgument
 from ._response import Response, Trailers, parts_of, trailers_of
 from ._response_content import FileContent, Streamed, StreamEncoder, close_content, open_content
@@ -10,25 +13,30 @@ from ._sending_state import Reply
 
 __all__ = ["StreamSending", "send_bytes", "send_file", "send_response"]
 
+BeforeStreaming: TypeAlias = Callable[[], Awaitable[bool]]
+
 
 class StreamSending:
     """Sends a response piece by piece, never ahead of what the peer takes. The head goes with the first piece.
 
     Args:
-      method, http_version: of the request.
-      close: the connection is closed after it.
-
-    Attributes:
-      wanted: content follows the head. If not, `send` must not be called.
+      wanted: content follows the head. If not, the pieces are dropped.
+      http_version: of the request.
+      before_streaming: is called between the first piece and the head, and decides whether the connection is closed
+        after the response.
     """
 
-    __slots__ = ("_encoder", "_head", "_reply", "wanted")
+    __slots__ = ("_before_streaming", "_encoder", "_has_begun", "_head", "_reply", "_wanted")
 
-    def __init__(self, reply: Reply, head: ResponseHead, method: str, http_version: str, close: bool) -> None:
+    def __init__(
+        self, reply: Reply, head: ResponseHead, wanted: bool, http_version: str, before_streaming: BeforeStreaming
+    ) -> None:
         self._reply = reply
-        self._encoder = encoder = StreamEncoder(head.length, http_version)
-        self._head = encode_head(head, encoder.length, encoder.chunked, close)  # b"" once it was sent
-        self.wanted = has_content(head, method)
+        self._wanted = wanted
+        self._head = head
+        self._encoder = StreamEncoder(head.length, http_version)
+        self._before_streaming = before_streaming
+        self._has_begun = False
 
     async def send(self, item: object) -> None:
         """Send one piece. An empty one sends the head, if that was not sent.
@@ -38,7 +46,7 @@ class StreamSending:
           RuntimeError: it makes the content longer than its Content-Length.
           ConnectionBroken: the peer does not take it.
         """
-        await self._send(self._encoder.encode(item))
+        await self._send(self._encoder.encode(item) if self._wanted else b"")
 
     async def finish(self, item: object = b"", trailers: FieldsArgument = ()) -> None:
         """Send the last piece and the end of the content. Trailers are dropped where no chunks tell the end.
@@ -48,25 +56,36 @@ class StreamSending:
           TypeError, ValueError: a trailer cannot be sent.
           ConnectionBroken: the peer does not take it.
         """
-        if self.wanted:
-            await self._send(self._encoder.encode(item) + self._encoder.encode_end(trailers))
-        else:
-            await self._send(b"")
+        encoder = self._encoder
+        await self._send(encoder.encode(item) + encoder.encode_end(trailers) if self._wanted else b"")
 
     async def _send(self, data: bytes) -> None:
-        if self._head:
-            head, self._head = self._head, b""
-            await self._reply.send_head(head, data)
-        elif data:
-            await self._reply.send(data)
+        if self._has_begun:
+            if data:
+                await self._reply.send(data)
+            return
+        encoder = self._encoder
+        closes = await self._before_streaming()
+        head = encode_head(self._head, encoder.length, encoder.chunked, closes)
+        self._has_begun = True
+        await self._reply.send_head(head, data, encoder.is_framed)
 
 
-async def send_response(reply: Reply, response: Response, method: str, http_version: str, close: bool) -> None:
+async def send_response(
+    reply: Reply,
+    response: Response,
+    method: str,
+    http_version: str,
+    close: bool,
+    before_streaming: BeforeStreaming | None = None,
+) -> None:
     """Send a response, and close its content.
 
     Args:
       method, http_version: of the request.
       close: the connection is closed after it.
+      before_streaming: is called between the first item of streamed content and the head; it decides `close` anew.
+        None if the content is not streamed.
 
     Raises:
       ConnectionBroken: the peer does not take it.
@@ -82,22 +101,28 @@ async def send_response(reply: Reply, response: Response, method: str, http_vers
         await send_file(reply, head, content, wanted, close)
     else:
         try:
-            await send_stream(StreamSending(reply, head, method, http_version, close), content, trailers_of(response))
+            if wanted:
+                assert before_streaming is not None
+                sending = StreamSending(reply, head, wanted, http_version, before_streaming)
+                await send_stream(sending, content, trailers_of(response))
+            else:
+                encoder = StreamEncoder(head.length, http_version)
+                await reply.send_head(encode_head(head, encoder.length, encoder.chunked, close))
         finally:
             await close_content(content)
     reply.complete()
 
 
-async def send_bytes(reply: Reply, head: ResponseHead, content: bytes, wanted: bool, close: bool) -> None:
-    """Send a response whose content is all there, in one write if it is small."""
+def send_bytes(
+    reply: Reply, head: ResponseHead, content: bytes, wanted: bool, close: bool
+) -> Coroutine[Any, Any, None]:
     length = len(content) if head.length is None else head.length
     if wanted and length != len(content):
         raise RuntimeError(f"Content-Length is {length}, but the content has {len(content)} bytes")
-    await reply.send_head(encode_head(head, length, False, close), content if wanted else b"")
+    return reply.send_head(encode_head(head, length, False, close), content if wanted else b"")
 
 
 async def send_file(reply: Reply, head: ResponseHead, content: FileContent, wanted: bool, close: bool) -> None:
-    """Send a response whose content is a file."""
     with content.open() as (file, size):
         await reply.send_head(encode_head(head, size, False, close))
         if wanted:
@@ -106,8 +131,6 @@ async def send_file(reply: Reply, head: ResponseHead, content: FileContent, want
 
 async def send_stream(sending: StreamSending, content: Streamed, trailers: Trailers | None) -> None:
     """Send streamed content as it is made, and its trailers."""
-    if not sending.wanted:
-        return await sending.finish()
     async with open_content(content) as items:
         async for item in items:
             await sending.send(item)

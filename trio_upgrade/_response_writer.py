@@ -7,8 +7,9 @@ This module knows nothing of what an application is, nor when a connection can b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import partial
 
 import trio
 
@@ -30,37 +31,36 @@ class Writing(Enum):
     OPEN = "it may be written"
     COMPLETE = "all of it was sent"
     SWITCHED = "the connection was handed over, and whoever had it is done with it"
-    FAILED = "who writes it raised before it was complete"
-    LOST = "the connection is gone, or this exchange has ended"
+    FAILED = "it cannot be completed: see `failure`"
+    LEFT = "the client has left, or the connection's task waits no longer: nobody takes it"
 
 
-OPEN, COMPLETE, SWITCHED, FAILED, LOST = Writing
+OPEN, COMPLETE, SWITCHED, FAILED, LEFT = Writing
 
 
 class ResponseWriter:
     """Writes the response of one exchange.
 
-    The task that writes it calls one of `send_bytes`, `send_file`, or `begin`, `send` and `finish`; or `fail`; or
-    it accepts an upgrade, and calls `end_switched` at last. The connection's task calls `wait` and `abandon`.
+    The task that writes it calls either `send_bytes`, or `send_file`, or `begin`, `send` and `finish`. If that is not
+    possible, it calls `fail` or `leave`. If it accepts an upgrade, it calls `end_switched` at last. The connection's
+    task calls `wait` and `leave`.
 
     Args:
       request, body, reply: of the exchange.
       stream: the upgraded stream of a request that can be accepted; None for another.
-      must_end: whether the connection is closed after a response. It is told whether the head of that says so.
+      decide_to_close: see `Exchange.decide_to_close`.
 
     Attributes:
-      closes: the response has said that the connection is closed after it.
       failure: what was given to `fail`.
       status: of the response; 0 before it was begun.
       state: how far it is.
     """
 
     __slots__ = (
+        "_decide_to_close",
         "_ended",
-        "_must_end",
         "_sending",
         "body",
-        "closes",
         "failure",
         "reply",
         "request",
@@ -75,47 +75,60 @@ class ResponseWriter:
         body: IncomingBody,
         reply: Reply,
         stream: UpgradedStream | None,
-        must_end: Callable[[bool], bool],
+        decide_to_close: Callable[[bool, bool], Awaitable[bool]],
     ) -> None:
         self.request = request
         self.body = body
         self.reply = reply
         self.stream = stream
-        self.closes = False
         self.failure: BaseException | None = None
         self.status = 0
         self.state = OPEN
         self._ended = trio.Event()
-        self._must_end = must_end
+        self._decide_to_close = decide_to_close
         self._sending: StreamSending | None = None
 
-    # ---- for the task that writes. What these raise is told by `fail`, or by `abandon` if the peer is gone.
+    # ---- for the task that writes
 
     async def send_bytes(self, head: ResponseHead, content: bytes) -> None:
-        """Send a response whose content is all there."""
-        wanted = has_content(head, self.request.method)
-        await send_bytes(self.reply, head, content, wanted, self._begin(head))
+        """Send a response whose content is all there.
+
+        Raises:
+          RuntimeError: the content does not have its Content-Length.
+          ConnectionBroken, trio.ClosedResourceError: the peer does not take it, or the connection is closed.
+        """
+        self.status = head.status
+        closes = await self._decide_to_close(head.asks_to_close, False)
+        await send_bytes(self.reply, head, content, has_content(head, self.request.method), closes)
         self._complete()
 
     async def send_file(self, head: ResponseHead, content: FileContent) -> None:
-        """Send a response whose content is a file."""
-        wanted = has_content(head, self.request.method)
-        await send_file(self.reply, head, content, wanted, self._begin(head))
+        """Send a response whose content is a file.
+
+        Raises:
+          OSError: the file cannot be read.
+          And what `send_bytes` raises.
+        """
+        self.status = head.status
+        closes = await self._decide_to_close(head.asks_to_close, False)
+        await send_file(self.reply, head, content, has_content(head, self.request.method), closes)
         self._complete()
 
     def begin(self, head: ResponseHead) -> None:
         """Begin a response that is sent piece by piece. Nothing is sent yet."""
+        self.status = head.status
         request = self.request
-        self._sending = StreamSending(self.reply, head, request.method, request.http_version, self._begin(head))
+        wanted = has_content(head, request.method)
+        decide = partial(self._decide_to_close, head.asks_to_close, True)
+        self._sending = StreamSending(self.reply, head, wanted, request.http_version, decide)
 
     async def send(self, item: object) -> None:
-        """Send one piece of the content."""
+        """Send one piece of the content; see `StreamSending.send`."""
         assert self._sending is not None
-        if self._sending.wanted:
-            await self._sending.send(item)
+        await self._sending.send(item)
 
     async def finish(self, item: object = b"", trailers: FieldsArgument = ()) -> None:
-        """Send the last piece, and the trailers where they can be sent."""
+        """Send the last piece, and the trailers where they can be sent; see `StreamSending.finish`."""
         assert self._sending is not None
         await self._sending.finish(item, trailers)
         self._complete()
@@ -126,22 +139,13 @@ class ResponseWriter:
 
     def fail(self, exc: BaseException) -> None:
         """The response cannot be completed. The client gets an error response if nothing was sent."""
-        self.failure = exc
-        self._end(FAILED)
-
-    def _begin(self, head: ResponseHead) -> bool:
-        self.status = head.status
-        self.closes = self._must_end(head.asks_to_close)
-        return self.closes
+        if self.state is OPEN:
+            self.failure = exc
+            self._end(FAILED)
 
     def _complete(self) -> None:
         self.reply.complete()
         self._end(COMPLETE)
-
-    def _end(self, state: Writing) -> None:
-        if self.state is OPEN:
-            self.state = state
-            self._ended.set()
 
     # ---- for the connection's task
 
@@ -149,6 +153,11 @@ class ResponseWriter:
         """Wait until it is not OPEN any more."""
         await self._ended.wait()
 
-    def abandon(self) -> None:
-        """Nothing more can be sent: the connection is gone, or this exchange has ended."""
-        self._end(LOST)
+    def leave(self) -> None:
+        """Send nothing more, and no error response either: nobody would take it. Too late, it does nothing."""
+        self._end(LEFT)
+
+    def _end(self, state: Writing) -> None:
+        if self.state is OPEN:
+            self.state = state
+            self._ended.set()

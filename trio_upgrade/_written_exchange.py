@@ -24,18 +24,16 @@ async def let_write(exchange: Exchange, application: Application) -> bool:
 
     Returns:
       True if the connection can take another request.
-
-    Raises:
-      BaseException: the part of what the application raised that must end the task.
     """
     attach(exchange.request, exchange.body)
-    writer = ResponseWriter(exchange.request, exchange.body, exchange.reply, None, exchange.must_end)
+    writer = ResponseWriter(exchange.request, exchange.body, exchange.reply, None, exchange.decide_to_close)
     application.start(writer)
     try:
         await writer.wait()
     finally:
-        writer.abandon()
-        await exchange.end_response(writer.status)
+        writer.leave()
+        exchange.log_access(writer.status)
+        await exchange.stop_watching()
     return await end(exchange, writer)
 
 
@@ -45,33 +43,37 @@ async def let_write_or_switch(exchange: Exchange, application: Application) -> b
     stream = UpgradedStream(exchange.body, reply, transport, exchange.limits.linger_timeout)
     attach(request, exchange.body, stream)
 
-    def must_end(asked: bool) -> bool:
-        return exchange.must_end(asked) or was_read(stream) or request.method == "CONNECT"
+    async def decide_to_close(asked: bool, streamed: bool) -> bool:
+        used = was_read(stream) or request.method == "CONNECT"
+        return await exchange.decide_to_close(asked or used, streamed)
 
-    writer = ResponseWriter(request, exchange.body, reply, stream, must_end)
-    begin, received, sent = trio.current_time(), transport.bytes_received - exchange.body.buffered, transport.bytes_sent
+    writer = ResponseWriter(request, exchange.body, reply, stream, decide_to_close)
+    begin, received = trio.current_time(), transport.bytes_received - exchange.body.buffered
     application.start(writer)
     try:
         await writer.wait()
     finally:
-        writer.abandon()
+        writer.leave()
         exchange.may_answer = not was_closed(stream)
         release(stream)
-        if reply.has_switched:
+        if not reply.has_switched:
+            exchange.log_access(writer.status)
+        else:
             exchange.serving.counters.upgrades += 1
             if _access_log.is_on():
-                received, sent = transport.bytes_received - received, transport.bytes_sent - sent
-                _access_log.log_upgraded(request, received, sent, trio.current_time() - begin)
-        await exchange.end_response(writer.status)
+                received = transport.bytes_received - received - exchange.body.size if exchange.body.has_ended else 0
+                _access_log.log_upgraded(request, received, reply.content_size, trio.current_time() - begin)
+        await exchange.stop_watching()
     return await end(exchange, writer)
 
 
 async def end(exchange: Exchange, writer: ResponseWriter) -> bool:
     """End an exchange whose response is not written any more."""
     if writer.state is COMPLETE:
-        return await exchange.end(writer.closes)
+        return await exchange.end()
     if writer.state is FAILED and writer.failure is not None:
-        return await exchange.answer_failure(writer.failure)
+        failure, writer.failure = writer.failure, None
+        return await exchange.end_cut_short(failure)
     if writer.state is SWITCHED:
         exchange.body.close()
         await exchange.transport.linger(exchange.limits.linger_timeout)

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from .._exceptions import ProtocolError
+from .._exceptions import ConnectionBroken, ProtocolError
 from .._headers import FieldsArgument
 from .._request import transport_of
 from .._response_content import FileContent
@@ -66,6 +66,7 @@ class HTTPExchange:
         "_fields",
         "_has_trailers",
         "_head",
+        "_is_beginning",
         "_make_scope",
         "_refusal",
         "_stage",
@@ -82,6 +83,7 @@ class HTTPExchange:
         self._stage = START
         self._head: ResponseHead | None = None
         self._has_trailers = False
+        self._is_beginning = False  # the first of the response is being sent
         self._fields: list[Any] = []  # the trailers so far
         self._refusal: ProtocolError | None = None  # why the body cannot be read
 
@@ -99,7 +101,7 @@ class HTTPExchange:
             if failure is not None:
                 self._fail(failure)
             if passes is not None:
-                self._writer.abandon()
+                self._writer.leave()
                 raise passes from None
         else:
             if self._writer.state is OPEN:
@@ -112,7 +114,7 @@ class HTTPExchange:
         elif self._refusal is not None:
             self._writer.fail(self._refusal)
         elif self._disconnect_told:
-            self._writer.abandon()
+            self._writer.leave()
         else:
             self._writer.fail(RuntimeError(f"the application has returned, but expected is {self._stage.value}"))
 
@@ -123,7 +125,7 @@ class HTTPExchange:
             logger.debug("%r: the client left while the application ran", request, exc_info=failure)
             if self._refusal is not None:
                 writer.fail(self._refusal)
-            writer.abandon()
+            writer.leave()
         elif writer.state is OPEN:
             writer.fail(failure)
         else:
@@ -165,6 +167,8 @@ class HTTPExchange:
             await checkpoint()
             self._body_told = True
             return {"type": "http.request", "body": b"", "more_body": False}
+        while self._is_beginning and body.being_read:
+            await checkpoint()  # the server looks whether the end of the body has arrived
         try:
             data = await body.receive(RECEIVE_SIZE)
         except ProtocolError as exc:
@@ -231,6 +235,7 @@ class HTTPExchange:
         self._check_open()
         head = self._head
         assert head is not None
+        self._is_beginning = self._stage is HEAD
         with Sending(self):
             if self._stage is HEAD and not more and not self._has_trailers:
                 await self._writer.send_bytes(head, bytes(data))
@@ -275,17 +280,23 @@ class HTTPExchange:
         if self._writer.state is not OPEN:
             raise ClientDisconnected(GONE)
 
-    def take_failure(self, exc: BaseException) -> None:
-        """Take note that a send has failed.
+    def end_sending(self, exc: BaseException | None) -> None:
+        """Take note that something was sent, or that sending it has raised an exception.
 
         Raises:
           ClientDisconnected: the client is gone.
         """
-        if isinstance(exc, trio.BrokenResourceError | trio.ClosedResourceError):
-            self._writer.abandon()
+        self._is_beginning = False
+        if isinstance(exc, trio.ClosedResourceError):
+            self._writer.leave()
+            raise ClientDisconnected(GONE) from None
+        if isinstance(exc, trio.BrokenResourceError):
+            self._writer.fail(exc)
             raise ClientDisconnected(GONE) from None
         if isinstance(exc, trio.Cancelled) and self._writer.reply.sent.has_begun:
-            self._writer.abandon()  # a part may have been sent, so nothing can follow
+            # A part may have been sent, so nothing can follow.
+            transport = transport_of(self._writer.request)
+            self._writer.fail(ConnectionBroken("the application was cancelled while it sent its response", transport))
 
 
 class Sending:
@@ -300,5 +311,4 @@ class Sending:
         pass
 
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
-        if exc is not None:
-            self._exchange.take_failure(exc)
+        self._exchange.end_sending(exc)

@@ -208,8 +208,8 @@ class WebSocketSession:
             raise ValueError(f"the client does not offer the subprotocol {subprotocol!r}")
         if any(name.lower() == b"sec-websocket-protocol" for name, _ in headers):
             raise ValueError("the subprotocol is given as websocket.accept's subprotocol, not among its headers")
-        options = {**self._options, "headers": [(name, value) for name, value in headers]}
-        options["subprotocols"] = [] if subprotocol is None else [subprotocol]
+        options = {**self._options, "origins": "*", "headers": [(name, value) for name, value in headers]}
+        options["subprotocols"] = lambda offered: subprotocol
         self._accepting = websocket.accept(self._request, self._stream, **options)
         try:
             self._ws = await self._accepting.__aenter__()
