@@ -19,6 +19,7 @@ __all__ = [
     "Streamed",
     "check_content",
     "close_content",
+    "encode_trailers",
     "open_content",
     "type_of",
 ]
@@ -109,13 +110,16 @@ class StreamEncoder:
             raise RuntimeError(f"Content-Length is {self.length}, but the content has {self._size} bytes")
         if not self.chunked:
             return b""
-        if trailers == ():
-            return b"0\r\n\r\n"
-        return (
-            b"0"
-            + join_fields(encode_fields(trailers, NOT_TRAILERS, "belongs in the head, not in the trailers"))
-            + b"\r\n"
-        )
+        return b"0" + join_fields(encode_trailers(trailers)) + b"\r\n" if trailers != () else b"0\r\n\r\n"
+
+
+def encode_trailers(trailers: FieldsArgument) -> list[tuple[bytes, bytes]]:
+    """Check and encode trailers.
+
+    Raises:
+      TypeError, ValueError: one of them cannot be sent, or belongs in the head.
+    """
+    return encode_fields(trailers, NOT_TRAILERS, "belongs in the head, not in the trailers")
 
 
 @contextlib.asynccontextmanager

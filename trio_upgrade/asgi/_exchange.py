@@ -10,15 +10,14 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any
 
 import trio
 from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from .._exceptions import ConnectionBroken, ProtocolError
 from .._headers import FieldsArgument
-from .._request import transport_of
-from .._response_content import FileContent
+from .._request import serving_of, transport_of
+from .._response_content import FileContent, encode_trailers
 from .._response_head import ResponseHead, make_head
 from .._response_writer import COMPLETE, OPEN, ResponseWriter
 from .._socket_state import Peer
@@ -84,7 +83,7 @@ class HTTPExchange:
         self._head: ResponseHead | None = None
         self._has_trailers = False
         self._is_beginning = False  # the first of the response is being sent
-        self._fields: list[Any] = []  # the trailers so far
+        self._fields: list[tuple[bytes, bytes]] = []  # the trailers so far
         self._refusal: ProtocolError | None = None  # why the body cannot be read
 
     # ---- the application's task
@@ -129,6 +128,7 @@ class HTTPExchange:
         elif writer.state is OPEN:
             writer.fail(failure)
         else:
+            serving_of(request).counters.handler_errors += 1
             after = "after its response" if writer.state is COMPLETE else "after its connection was gone"
             logger.error("%r: the application raised %s", request, after, exc_info=failure)
 
@@ -256,10 +256,10 @@ class HTTPExchange:
     async def _send_trailers(self, message: Message) -> None:
         await checkpoint_if_cancelled()
         self._check_open()
-        self._fields += message.get("headers", ())
+        self._fields += encode_trailers((name, value) for name, value in message.get("headers", ()))
         if not message.get("more_trailers", False):
             with Sending(self):
-                await self._writer.finish(trailers=[(name, value) for name, value in self._fields])
+                await self._writer.finish(trailers=self._fields)
                 self._stage = OVER
 
     async def _send_path(self, path: str) -> None:
