@@ -10,6 +10,9 @@ An endpoint takes over the connection of a request that asks for an upgrade, or 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .._headers import FieldsArgument
 from .._upgraded_stream import UpgradedStream
 from ._lifespan import StartupFailed
@@ -20,7 +23,9 @@ from ._server import server
 __all__ = ["ASGIApplication", "Message", "Receive", "Scope", "Send", "StartupFailed", "server", "upgrade"]
 
 
-async def upgrade(scope: Scope, protocol: str | None = None, headers: FieldsArgument = ()) -> UpgradedStream:
+async def upgrade(
+    scope: Mapping[str, Any], protocol: str | None = None, headers: FieldsArgument = ()
+) -> UpgradedStream:
     """Take over the connection of a request: send the 101 (Switching Protocols), or on CONNECT a bare 200.
 
     For use in an endpoint of scope "http". The request's body is received first, as ever. The stream is the
