@@ -29,7 +29,7 @@ SERVER = (
     "import gc; gc.disable(); from benchmarks.speed.servers import {module}, place; "
     "{module}.serve(place.Place({port}, {certificate!r}, {content!r}))"
 )
-START = 60  # seconds; under valgrind everything takes some fifty times as long
+START = 180  # seconds; under valgrind everything takes some fifty times as long
 WARM_UP = 30  # operations that are not counted: Python specializes its bytecode meanwhile
 MESSAGE = payloads(64)[0]
 KIB = 1024

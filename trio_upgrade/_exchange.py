@@ -107,7 +107,8 @@ class Exchange:
                     await self._decide_to_close()
                 await self._send(response)
             finally:
-                self.log_access(response.status)
+                if _access_log.is_on():
+                    self.log_access(response.status)
                 await self.stop_watching()
         except BaseException as exc:
             return await self.end_cut_short(exc)

@@ -314,6 +314,7 @@ async def test_an_exception_after_the_response_is_logged(connect: Connect, logge
         for _ in range(2):
             await client.send(get())
             assert (await client.reply()).content == b"hello"
+        await trio.testing.wait_all_tasks_blocked()
         assert server.statistics().handler_errors == 2
     assert logged().count("ERROR KeyError") == 2
 
