@@ -206,9 +206,10 @@ class WebSocketSession:
             name.strip() for part in offered for name in part.split(",")
         ]:
             raise ValueError(f"the client does not offer the subprotocol {subprotocol!r}")
-        if any(name.lower() == b"sec-websocket-protocol" for name, _ in headers):
+        fields = [(name, value) for name, value in headers]  # any iterable, once
+        if any(name.lower() == b"sec-websocket-protocol" for name, _ in fields):
             raise ValueError("the subprotocol is given as websocket.accept's subprotocol, not among its headers")
-        options = {**self._options, "origins": "*", "headers": [(name, value) for name, value in headers]}
+        options = {**self._options, "origins": "*", "headers": fields}
         options["subprotocols"] = lambda offered: subprotocol
         self._accepting = websocket.accept(self._request, self._stream, **options)
         try:
