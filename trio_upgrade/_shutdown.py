@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import trio
+
+from ._registered_scope import RegisteredScope
 
 __all__ = ["Shutdown"]
 
@@ -37,14 +36,11 @@ class Shutdown:
         if self.begun.is_set():
             self.begun = trio.Event()
 
-    @contextlib.contextmanager
-    def cancel_scope(self) -> Iterator[trio.CancelScope]:
+    def cancel_scope(self) -> RegisteredScope:
         """A scope that the shutdown cancels; see `Server.cancel_on_shutdown`."""
-        with trio.CancelScope() as scope:
-            self._scopes.add(scope)
-            if self.begun.is_set():
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._scopes.discard(scope)
+        return RegisteredScope(self._register, self._scopes.discard)
+
+    def _register(self, scope: trio.CancelScope) -> None:
+        self._scopes.add(scope)
+        if self.begun.is_set():
+            scope.cancel()

@@ -194,9 +194,11 @@ class SocketTransport(Transport):
             self._receive_deadline = None
 
     async def _wait_readable_before(self, deadline: float) -> None:
-        # Apart from `receive_some`, where it would make the frame of every idle connection larger.
-        with trio.fail_at(deadline):
-            await wait_readable(self.socket)
+        # Apart from `receive_some`, where it would make the frame of every idle connection larger. `trio.fail_at` would
+        # keep the Cancelled, and all that waits, in a reference cycle with Python 3.13.
+        with trio.CancelScope(deadline=deadline):
+            return await wait_readable(self.socket)
+        raise trio.TooSlowError
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`. A call that has not begun to wait is interrupted when it does."""

@@ -15,7 +15,7 @@ from ._exceptions import ConnectionBroken
 from ._socket_state import AnySocket, Peer, peer_state, unacknowledged
 from ._socket_transport import set_options
 from ._tls_info import TlsState
-from ._transport import Buffer, Transport, close_at_once, deadline_in, patience, quiet
+from ._transport import Buffer, Transport, close_at_once, deadline_in, quiet
 
 __all__ = ["StreamTransport", "as_transport", "socket_below"]
 
@@ -108,8 +108,13 @@ class StreamTransport(Transport):
             return await self._send(data)
         with memoryview(data) as view, view.cast("B") as octets:
             for start in range(0, len(octets), SEND_SIZE):
-                with octets[start : start + SEND_SIZE] as piece, patience(self, self.send_timeout):
-                    await self._send(piece)
+                with octets[start : start + SEND_SIZE] as piece:
+                    await self._send_within(self.send_timeout, piece)
+
+    async def _send_within(self, timeout: float, piece: memoryview) -> None:
+        with trio.CancelScope(deadline=trio.current_time() + timeout):
+            return await self._send(piece)
+        raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", self)
 
     async def _send(self, data: Buffer) -> None:
         try:
