@@ -22,6 +22,7 @@ from ._serving_state import ServingState
 from ._settings import Settings
 from ._statistics import Phase
 from ._transport import Transport
+from ._trusted_proxies import address_of, name_of
 from ._upgrade_exchange import call_handler, finish_upgrade
 
 __all__ = ["Connection"]
@@ -65,7 +66,7 @@ class Connection:
         failure = None
         self._start_waiting(first=True)
         try:
-            await self.transport.start(self._settings.limits.tls_handshake_timeout)
+            await self._start_tls()
             keep = True
             while keep and (exchange := await self._next_exchange()) is not None:
                 action = dispatch(exchange.request, exchange.body, self._settings)
@@ -88,6 +89,7 @@ class Connection:
                     if keep:
                         self._start_waiting(first=False)
                 elif isinstance(action, Response):
+                    self._serving.client_failures.log(exchange.request, f"refused with {action.status}")
                     await exchange.refuse(action)
                 failure, exchange.failure = exchange.failure, None
                 del exchange, action  # nothing of them is kept while the next request is waited for
@@ -106,6 +108,18 @@ class Connection:
         if self._wait is not None:
             self._wait.close_if_idle()
 
+    async def _start_tls(self) -> None:
+        """Do the TLS handshake, if there is TLS, and log its failure."""
+        try:
+            await self.transport.start(self._settings.limits.tls_handshake_timeout)
+        except ConnectionBroken as exc:
+            self._log(f"the TLS handshake failed: {exc}")
+            raise
+
+    def _log(self, what: object) -> None:
+        """Log what the client did wrong, with its address."""
+        self._serving.client_failures.log(name_of(self.transport.peername), what)
+
     def _start_waiting(self, first: bool) -> None:
         serving, limits = self._serving, self._settings.limits
         self._wait = HeadWait(serving.head_timers, serving.shutdown, self._http, self.transport, limits, first)
@@ -122,9 +136,12 @@ class Connection:
         try:
             head = await self._wait.receive_head()
         except ProtocolError as exc:
+            self._log(f"refused with {exc.status}: {exc}")
             await self._send_unasked(error_response(exc))
             return None
         if head is None:
+            if self._wait.was_silent:
+                self._log(f"no request came within {self._settings.limits.header_timeout} seconds")
             await self._leave()
             return None
         self._serving.counters.requests += 1
@@ -153,13 +170,13 @@ class Connection:
 
     async def _send_unasked(self, response: Response) -> None:
         """Send a response although there is no request, and close."""
-        await send_last_response(Reply(self.transport, awaited=False), response)
+        await send_last_response(Reply(self.transport, awaited=False), response, address_of(self.transport.peername))
         await self.transport.linger(self._settings.limits.linger_timeout)
 
     async def turn_away(self) -> None:
         """Tell the client that there is no room for it, and close."""
         try:
-            await self.transport.start(self._settings.limits.tls_handshake_timeout)
+            await self._start_tls()
             await self._send_unasked(TOO_MANY_CONNECTIONS)
         except ConnectionBroken:
             pass

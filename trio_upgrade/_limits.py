@@ -40,7 +40,8 @@ class Limits:
         May be None; `Body.read` has a limit of its own.
       max_connections: how many may be open at once. One more gets a 503 and is closed. May be None.
       max_drain: how much of a body that the handler did not read is read and thrown away so that
-        the connection can be kept. If more is left, the connection is closed.
+        the connection can be kept. If more is left, or may be left of a chunked body whose end has not
+        arrived, the response says `Connection: close`.
 
     Raises:
       TypeError: a limit is not a number.

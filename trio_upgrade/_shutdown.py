@@ -1,6 +1,8 @@
-"""Whether a server is shutting down, and the scopes that a shutdown cancels."""
+"""Whether a server is shutting down, until when, and the scopes that a shutdown cancels."""
 
 from __future__ import annotations
+
+import math
 
 import trio
 
@@ -18,6 +20,8 @@ class Shutdown:
 
     def __init__(self) -> None:
         self.begun = trio.Event()
+        self._grace_from = self._grace_until = math.inf  # in seconds of Trio's clock
+        self._shortened = trio.Event()
         self._scopes: set[trio.CancelScope] = set()
 
     @property
@@ -25,16 +29,33 @@ class Shutdown:
         """The server takes no new requests."""
         return self.begun.is_set()
 
-    def begin(self) -> None:
-        """Set `begun`, and cancel the scopes."""
+    def begin(self, deadline: float) -> None:
+        """Set `begun`, and cancel the scopes.
+
+        Args:
+          deadline: when the grace ends, in seconds of Trio's clock. A later call can only bring it nearer.
+        """
+        if deadline < self._grace_until:
+            self._grace_from, self._grace_until = trio.current_time(), deadline
+            self._shortened.set()
+            self._shortened = trio.Event()
         self.begun.set()
         for scope in self._scopes:
             scope.cancel()
+
+    def last_call(self, notice: float) -> float:
+        """When what is still open must be told to end, so that it has `notice` seconds left, or half of the grace."""
+        return self._grace_until - min(notice, (self._grace_until - self._grace_from) / 2)
+
+    async def wait_shortened(self) -> None:
+        """Wait until another call shortens the grace."""
+        await self._shortened.wait()
 
     def renew(self) -> None:
         """Let the server be served again."""
         if self.begun.is_set():
             self.begun = trio.Event()
+            self._grace_from = self._grace_until = math.inf
 
     def cancel_scope(self) -> RegisteredScope:
         """A scope that the shutdown cancels; see `Server.cancel_on_shutdown`."""

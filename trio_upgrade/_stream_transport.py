@@ -12,8 +12,8 @@ import trio
 
 from ._close_notify import send_close_notify
 from ._exceptions import ConnectionBroken
+from ._socket_options import end_both_ways, reset_on_close, set_options
 from ._socket_state import AnySocket, Peer, peer_state, unacknowledged
-from ._socket_transport import set_options
 from ._tls_info import TlsState
 from ._transport import Buffer, Transport, close_at_once, deadline_in, quiet
 
@@ -59,6 +59,12 @@ class StreamTransport(Transport):
         """See `Transport.unacknowledged`."""
         socket = self.socket
         return None if socket is None or socket.fileno() == -1 else unacknowledged(socket)
+
+    @property
+    def carrier(self) -> Transport | None:
+        """See `Transport.carrier`."""
+        carrier = getattr(_below_tls(self._stream), "_transport", None)  # an `UpgradedStream` has it
+        return carrier if isinstance(carrier, Transport) else None
 
     @property
     def tls_state(self) -> TlsState | None:
@@ -171,6 +177,19 @@ class StreamTransport(Transport):
 
     async def abort(self) -> None:
         """See `Transport.abort`."""
+        if (socket := _socket_of(self._stream)) is not None:
+            end_both_ways(socket)
+        await self._close()
+
+    async def reset(self) -> None:
+        """See `Transport.reset`."""
+        if self.carrier is not None:
+            await self.carrier.reset()
+        if (socket := _socket_of(self._stream)) is not None:
+            reset_on_close(socket)
+        await self._close()
+
+    async def _close(self) -> None:
         if self.on_close is not None:
             self.on_close(self)
         below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else None
@@ -203,10 +222,22 @@ def socket_below(stream: Any) -> AnySocket | None:
 
 def _prepare(stream: trio.abc.Stream) -> Any:
     """Set the options of the socket below, if there is one; returns the address of the peer."""
-    if isinstance(stream, trio.SSLStream):
-        return _prepare(stream.transport_stream)
-    if isinstance(stream, trio.SocketStream):
-        set_options(stream.socket)
-        with contextlib.suppress(OSError):
-            return stream.socket.getpeername()
-    return getattr(stream, "peername", None)
+    socket = _socket_of(stream)
+    if socket is None:
+        return getattr(_below_tls(stream), "peername", None)
+    set_options(socket)
+    with contextlib.suppress(OSError):
+        return socket.getpeername()
+    return None
+
+
+def _below_tls(stream: trio.abc.Stream) -> trio.abc.Stream:
+    while isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    return stream
+
+
+def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
+    """The socket that a stream is on, also below TLS, if it is trio's."""
+    below = _below_tls(stream)
+    return below.socket if isinstance(below, trio.SocketStream) else None

@@ -331,6 +331,11 @@ class TlsTransport(Transport):
         """See `Transport.abort`."""
         self._close()
 
+    async def reset(self) -> None:
+        """See `Transport.reset`."""
+        self._mark_closed()
+        await self._below.reset()
+
     async def _end(self) -> None:
         """Send the rest and close_notify, once the tasks that wait on this connection have left."""
         before = self._state

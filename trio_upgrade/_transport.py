@@ -71,6 +71,11 @@ class Transport(trio.abc.HalfCloseableStream):
         """The stream that was accepted or handed over: what has socket options."""
 
     @property
+    def carrier(self) -> Transport | None:
+        """The transport of the connection that this one's stream was upgraded on: of a server around this one."""
+        return None
+
+    @property
     def is_tls(self) -> bool:
         """The bytes are encrypted with TLS."""
         return self.tls_state is not None
@@ -117,7 +122,7 @@ class Transport(trio.abc.HalfCloseableStream):
 
     @abstractmethod
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Like `receive_some`, but `interrupt` ends it.
+        """Like `receive_some`, but `interrupt` ends it, and it need not be a checkpoint if bytes have arrived.
 
         Raises:
           trio.WouldBlock: it was interrupted, and no byte had arrived.
@@ -172,6 +177,15 @@ class Transport(trio.abc.HalfCloseableStream):
     @abstractmethod
     async def abort(self) -> None:
         """Close at once, without waiting for anything. Not a checkpoint."""
+
+    @abstractmethod
+    async def reset(self) -> None:
+        """Close at once, so that the peer sees a failure and not our end. Not a checkpoint.
+
+        TCP resets the connection, and what the peer has not received yet is lost. Over TLS, there is no
+        close_notify either. A transport that cannot tell the peer of a failure does the same as `abort`: a Unix
+        socket, a stream in memory.
+        """
 
 
 async def close_at_once(resource: trio.abc.AsyncResource) -> None:

@@ -33,7 +33,7 @@ async def call_handler(exchange: Exchange, handler: UpgradeHandler) -> Response 
     stream = UpgradedStream(exchange.body, reply, transport, exchange.limits.linger_timeout)
     attach(request, exchange.body, stream)
     exchange.serving.counters.upgrades += 1
-    begin, received, sent = trio.current_time(), transport.bytes_received - exchange.body.buffered, transport.bytes_sent
+    begin, received = trio.current_time(), transport.bytes_received - exchange.body.buffered
     try:
         response = await awaitable(handler(request, stream), "the upgrade handler")
         check_returned(request, reply.sent.has_begun or was_closed(stream), response)
@@ -45,8 +45,8 @@ async def call_handler(exchange: Exchange, handler: UpgradeHandler) -> Response 
         return response
     finally:
         if _access_log.is_on() and reply.has_switched:
-            received, sent = transport.bytes_received - received, transport.bytes_sent - sent
-            _access_log.log_upgraded(request, received, sent, trio.current_time() - begin)
+            received = transport.bytes_received - received - exchange.body.size if exchange.body.has_ended else 0
+            _access_log.log_upgraded(request, received, reply.content_size, trio.current_time() - begin)
         exchange.may_answer = not was_closed(stream)
         exchange.must_close = exchange.must_close or was_read(stream) or request.method == "CONNECT"
         release(stream)
