@@ -231,7 +231,7 @@ class SocketTransport(Transport):
             if sent == octets.nbytes:
                 await cancel_shielded_checkpoint()
             while sent < octets.nbytes:
-                await self.wait_room(self.send_timeout)
+                await self._wait_room(self.send_timeout)
                 with contextlib.suppress(BlockingIOError), octets[sent:] as rest:
                     more = self.socket.send(rest)
                     sent += more
@@ -243,6 +243,14 @@ class SocketTransport(Transport):
         Raises:
           ConnectionBroken: the peer acknowledged nothing for `timeout` seconds; see `Transport.send_timeout`.
         """
+        self._check_sending()
+        self._sending = True
+        try:
+            await self._wait_room(timeout)
+        finally:
+            self._sending = False
+
+    async def _wait_room(self, timeout: float | None) -> None:
         await wait_patiently(self, timeout, self._wait_writable)
 
     async def _wait_writable(self) -> None:
@@ -274,7 +282,7 @@ class SocketTransport(Transport):
                 try:
                     sent = os.sendfile(self.socket.fileno(), file, offset, min(SENDFILE_PIECE, size - offset))
                 except BlockingIOError:
-                    await self.wait_room(self.send_timeout)
+                    await self._wait_room(self.send_timeout)
                     continue
                 if not sent:
                     raise EOFError(f"the file has {offset} bytes, not {size}")
