@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
 
 import trio
 
@@ -18,9 +18,9 @@ from ._exceptions import ConnectionBroken, ProtocolError, flatten, is_failure_of
 from ._expect_continue import owes_continue, send_continue
 from ._handler_failures import log_failure
 from ._limits import Limits
-from ._request import Request, attach
+from ._request import Request, attach, mark_over
 from ._request_body import IncomingBody
-from ._response import Response, asks_to_close
+from ._response import Response, asks_to_close, is_streamed
 from ._response_sending import send_response
 from ._sending_state import AWAITED, UNFRAMED, Reply
 from ._serving_state import ServingState
@@ -103,16 +103,11 @@ class Exchange:
             try:
                 if not self.body.has_ended or self.must_close or self.serving.shutdown.has_begun:
                     await self._decide_to_close()
-                await send_response(
-                    self.reply,
-                    response,
-                    self.request.method,
-                    self.request.http_version,
-                    self.closes,
-                    self._before_streaming,
-                )
+                await self._send(response)
             finally:
                 self._log_access(response)
+                if (disconnect := mark_over(self.request)) is not None:
+                    await disconnect.close()
         except BaseException as exc:
             if self.reply.sent is UNFRAMED:  # an ordinary end would make it look whole (RFC 9112 section 8)
                 await self.transport.reset()
@@ -125,6 +120,20 @@ class Exchange:
             return True
         await self.transport.linger(self.limits.linger_timeout)
         return False
+
+    def _send(self, response: Response) -> Coroutine[Any, Any, None]:
+        to = self.reply, response, self.request.method, self.request.http_version, self.closes
+        if is_streamed(response):
+            return self._until_reset(send_response(*to, self._before_streaming))
+        return send_response(*to)
+
+    async def _until_reset(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Send streamed content until the client resets the connection."""
+        assert self.serving.nursery is not None
+        with self.serving.peers.cancel_on_reset(self.transport, self.serving.nursery) as scope:
+            return await sending
+        if scope.cancelled_caught:
+            raise ConnectionBroken("the client has reset the connection", self.transport)
 
     def _log_access(self, response: Response) -> None:
         if self.reply.sent.has_begun and _access_log.is_on():
@@ -169,6 +178,8 @@ class Exchange:
         Raises:
           BaseException: the part of it that must end the task.
         """
+        if (disconnect := mark_over(self.request)) is not None:
+            await disconnect.close()
         if others := log_failure(self.request, exc, self.serving.counters):
             raise others
         self.failure = exc

@@ -8,20 +8,26 @@ import socket as stdlib_socket
 import struct
 import sys
 import termios
-from typing import TypeAlias
 
-import trio
+from ._socket_state import AnySocket
 
 __all__ = ["end_both_ways", "reset_on_close", "set_options"]
 
-AnySocket: TypeAlias = "stdlib_socket.socket | trio.socket.SocketType"
+# A client that has closed, and not only half-closed, answers a keep-alive probe with a reset once its own system has
+# forgotten the connection: on Linux after 60 seconds. So the probes begin then.
+TCP_OPTIONS = [
+    (getattr(stdlib_socket, name), value)
+    for name, value in [("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)]
+    if hasattr(stdlib_socket, name)
+]
 
 
 def set_options(socket: AnySocket) -> None:
-    """On TCP, send small messages at once, and find out when a peer has vanished."""
+    """On TCP, send small messages at once, and find out when a peer has vanished, or has closed long ago."""
     with contextlib.suppress(OSError):
         socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
-        socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
+        for option, value in TCP_OPTIONS:
+            socket.setsockopt(stdlib_socket.IPPROTO_TCP, option, value)
 
 
 def end_both_ways(socket: AnySocket) -> None:

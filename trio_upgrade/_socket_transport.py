@@ -24,7 +24,8 @@ from trio.lowlevel import (
 
 from ._exceptions import ConnectionBroken
 from ._socket_options import end_both_ways, reset_on_close
-from ._transport import RECEIVE_SIZE, Buffer, Transport, patience, quiet
+from ._socket_state import Peer, peer_state, unacknowledged
+from ._transport import RECEIVE_SIZE, Buffer, Transport, discard_until_end, quiet, wait_patiently
 
 __all__ = ["SocketTransport"]
 
@@ -79,6 +80,8 @@ class SocketTransport(Transport):
       socket: the socket.
     """
 
+    socket: stdlib_socket.socket
+
     __slots__ = ("_ours", "_receive_deadline", "_receiving", "_sending", "_theirs", "_wake", "socket")
 
     def __init__(self, sock: stdlib_socket.socket, peername: Any = None) -> None:
@@ -103,6 +106,16 @@ class SocketTransport(Transport):
     @property
     def tls_state(self) -> None:
         """A bare socket has no TLS."""
+
+    def peer_state(self) -> Peer:
+        """See `Transport.peer_state`."""
+        if self._ours is CLOSED or self._theirs is Theirs.BROKEN:
+            return Peer.GONE
+        return peer_state(self.socket, self._ours is ENDED)
+
+    def unacknowledged(self) -> int | None:
+        """See `Transport.unacknowledged`."""
+        return None if self._ours is CLOSED else unacknowledged(self.socket)
 
     async def start(self, timeout: float | None) -> None:
         """There is no handshake on a bare socket."""
@@ -146,6 +159,7 @@ class SocketTransport(Transport):
             if not data:
                 self._theirs = Theirs.ENDED
             self.bytes_received += len(data)
+            self.sent_when_heard = self.bytes_sent
             return data
         except OSError as exc:
             raise self._error_for(exc) from exc
@@ -206,12 +220,19 @@ class SocketTransport(Transport):
             if sent == octets.nbytes:
                 await cancel_shielded_checkpoint()
             while sent < octets.nbytes:
-                with patience(self, self.send_timeout):
-                    await self._wait_writable()
+                await self.wait_room(self.send_timeout)
                 with contextlib.suppress(BlockingIOError), octets[sent:] as rest:
                     more = self.socket.send(rest)
                     sent += more
                     self.bytes_sent += more
+
+    async def wait_room(self, timeout: float | None) -> None:
+        """Wait until the kernel takes more bytes.
+
+        Raises:
+          ConnectionBroken: the peer acknowledged nothing for `timeout` seconds; see `Transport.send_timeout`.
+        """
+        await wait_patiently(self, timeout, self._wait_writable)
 
     async def _wait_writable(self) -> None:
         try:
@@ -242,8 +263,7 @@ class SocketTransport(Transport):
                 try:
                     sent = os.sendfile(self.socket.fileno(), file, offset, min(SENDFILE_PIECE, size - offset))
                 except BlockingIOError:
-                    with patience(self, self.send_timeout):
-                        await self._wait_writable()
+                    await self.wait_room(self.send_timeout)
                     continue
                 if not sent:
                     raise EOFError(f"the file has {offset} bytes, not {size}")
@@ -284,10 +304,9 @@ class SocketTransport(Transport):
         try:
             await self.evict()
             if self._theirs is Theirs.OPEN:
-                with trio.move_on_after(seconds), quiet():
+                with quiet():
                     await self.send_eof()
-                    while await self.receive_some():
-                        pass
+                    await discard_until_end(self, seconds)
         finally:
             self.close()
 
@@ -321,6 +340,8 @@ class SocketTransport(Transport):
             self._close()
 
     def _close(self) -> None:
+        if self.on_close is not None:
+            self.on_close(self)
         self._ours = CLOSED
         notify_closing(self.socket)
         self.socket.close()

@@ -13,10 +13,11 @@ import trio
 from ._close_notify import send_close_notify
 from ._exceptions import ConnectionBroken
 from ._socket_options import end_both_ways, reset_on_close, set_options
+from ._socket_state import AnySocket, Peer, peer_state, unacknowledged
 from ._tls_info import TlsState
 from ._transport import Buffer, Transport, close_at_once, deadline_in, patience, quiet
 
-__all__ = ["StreamTransport", "as_transport"]
+__all__ = ["StreamTransport", "as_transport", "socket_below"]
 
 SEND_SIZE = 16 * 1024
 
@@ -29,12 +30,13 @@ class StreamTransport(Transport):
       peername: the address of the peer, if it has one.
     """
 
-    __slots__ = ("_stream", "_waiting")
+    __slots__ = ("_has_ended", "_stream", "_waiting")
 
     def __init__(self, stream: trio.abc.Stream, peername: Any = None) -> None:
         super().__init__(peername)
         self._stream = stream
         self._waiting: trio.CancelScope | None = None
+        self._has_ended = False  # we have sent our end of data
 
     @property
     def stream(self) -> trio.abc.Stream:
@@ -46,6 +48,23 @@ class StreamTransport(Transport):
         """See `Transport.carrier`."""
         carrier = getattr(_below_tls(self._stream), "_transport", None)  # an `UpgradedStream` has it
         return carrier if isinstance(carrier, Transport) else None
+
+    @property
+    def socket(self) -> AnySocket | None:
+        """See `Transport.socket`."""
+        return socket_below(self._stream)
+
+    def peer_state(self) -> Peer:
+        """See `Transport.peer_state`."""
+        socket = self.socket
+        if socket is None:
+            return Peer.UNKNOWN
+        return Peer.GONE if socket.fileno() == -1 else peer_state(socket, self._has_ended)
+
+    def unacknowledged(self) -> int | None:
+        """See `Transport.unacknowledged`."""
+        socket = self.socket
+        return None if socket is None or socket.fileno() == -1 else unacknowledged(socket)
 
     @property
     def tls_state(self) -> TlsState | None:
@@ -71,6 +90,7 @@ class StreamTransport(Transport):
         except trio.BrokenResourceError as exc:
             raise self._error_for(exc) from exc
         self.bytes_received += len(data)
+        self.sent_when_heard = self.bytes_sent
         return data
 
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
@@ -123,6 +143,7 @@ class StreamTransport(Transport):
         """
         if not isinstance(self._stream, trio.abc.HalfCloseableStream):
             raise NotImplementedError(f"a {type(self._stream).__name__} cannot end one direction and keep the other")
+        self._has_ended = True
         try:
             await self._stream.send_eof()
         except trio.BrokenResourceError as exc:
@@ -136,7 +157,7 @@ class StreamTransport(Transport):
         """
         stream = self._stream
         try:
-            with trio.move_on_after(seconds), quiet():
+            with trio.move_on_after(self.patience(seconds).deadline - trio.current_time()), quiet():
                 if isinstance(stream, trio.SSLStream):
                     await send_close_notify(stream)
                     await as_transport(stream.transport_stream).linger(seconds)
@@ -151,7 +172,7 @@ class StreamTransport(Transport):
 
     async def abort(self) -> None:
         """See `Transport.abort`."""
-        if (socket := _socket_of(self._stream)) is not None:
+        if (socket := self.socket) is not None:
             end_both_ways(socket)
         await self._close()
 
@@ -159,11 +180,13 @@ class StreamTransport(Transport):
         """See `Transport.reset`."""
         if self.carrier is not None:
             await self.carrier.reset()
-        if (socket := _socket_of(self._stream)) is not None:
+        if (socket := self.socket) is not None:
             reset_on_close(socket)
         await self._close()
 
     async def _close(self) -> None:
+        if self.on_close is not None:
+            self.on_close(self)
         below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else None
         await close_at_once(self._stream)
         if below is not None:  # a TLS layer that has unwrapped itself no longer closes it
@@ -171,6 +194,8 @@ class StreamTransport(Transport):
 
     async def aclose(self) -> None:
         """Calls `aclose` of the stream: over TLS, it sends close_notify."""
+        if self.on_close is not None:
+            self.on_close(self)
         await self._stream.aclose()
 
     def _error_for(self, exc: trio.BrokenResourceError) -> ConnectionBroken:
@@ -182,15 +207,10 @@ def as_transport(stream: trio.abc.Stream) -> Transport:
     return stream if isinstance(stream, Transport) else StreamTransport(stream, _prepare(stream))
 
 
-def _prepare(stream: trio.abc.Stream) -> Any:
-    """Set the options of the socket below, if there is one; returns the address of the peer."""
-    socket = _socket_of(stream)
-    if socket is None:
-        return getattr(_below_tls(stream), "peername", None)
-    set_options(socket)
-    with contextlib.suppress(OSError):
-        return socket.getpeername()
-    return None
+def socket_below(stream: trio.abc.Stream) -> AnySocket | None:
+    """The socket of a stream, also below TLS; None for a stream that has no socket."""
+    found: AnySocket | None = getattr(_below_tls(stream), "socket", None)
+    return found
 
 
 def _below_tls(stream: trio.abc.Stream) -> trio.abc.Stream:
@@ -199,7 +219,12 @@ def _below_tls(stream: trio.abc.Stream) -> trio.abc.Stream:
     return stream
 
 
-def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
-    """The socket that a stream is on, also below TLS, if it is trio's."""
-    below = _below_tls(stream)
-    return below.socket if isinstance(below, trio.SocketStream) else None
+def _prepare(stream: trio.abc.Stream) -> Any:
+    """Set the options of the socket below, if there is one; returns the address of the peer."""
+    if isinstance(stream, trio.SSLStream):
+        return _prepare(stream.transport_stream)
+    if isinstance(stream, trio.SocketStream):
+        set_options(stream.socket)
+        with contextlib.suppress(OSError):
+            return stream.socket.getpeername()
+    return getattr(stream, "peername", None)

@@ -12,7 +12,7 @@ import trio
 
 from ._socket_transport import SocketTransport
 from ._tls_engine import TlsEngine
-from ._transport import patience, quiet
+from ._transport import quiet, wait_patiently
 
 __all__ = ["TlsOutbox"]
 
@@ -57,11 +57,10 @@ class TlsOutbox:
         """Send all, and wait while the kernel takes nothing. Not always a checkpoint.
 
         Raises:
-          ConnectionBroken: it broke, or the peer took nothing for `timeout` seconds.
+          ConnectionBroken: it broke, or the peer acknowledged nothing for `timeout` seconds.
         """
         while not self.offer(self._engine.take()):
-            with patience(self._below, timeout):
-                await self._below.wait_send_all_might_not_block()
+            await self._below.wait_room(timeout)
 
     @property
     def has_task(self) -> bool:
@@ -77,11 +76,10 @@ class TlsOutbox:
         """Wait for the end of the task of `flush_later`, which must be running.
 
         Raises:
-          ConnectionBroken: it took more than `timeout` seconds.
+          ConnectionBroken: the peer acknowledged nothing for `timeout` seconds.
         """
         assert self._flushed is not None
-        with patience(self._below, timeout):
-            await self._flushed.wait()
+        await wait_patiently(self._below, timeout, self._flushed.wait)
 
     async def _run(self, flushed: trio.Event) -> None:
         try:

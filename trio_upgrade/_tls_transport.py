@@ -14,6 +14,8 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from ._exceptions import ConnectionBroken
+from ._patience import LINGERING_SEND_TIMEOUT
+from ._socket_state import Peer
 from ._socket_transport import SocketTransport
 from ._tls_engine import TlsEngine
 from ._tls_info import TlsState
@@ -88,6 +90,15 @@ class TlsTransport(Transport):
         """See `Transport.tls_state`."""
         return self._engine.state
 
+    def peer_state(self) -> Peer:
+        """See `Transport.peer_state`. A close_notify is not seen, only the socket's end."""
+        return self._below.peer_state()
+
+    def unacknowledged(self) -> int | None:
+        """See `Transport.unacknowledged`."""
+        size = self._below.unacknowledged()
+        return None if size is None else size + self._outbox.size
+
     # ---- the handshake
 
     async def start(self, timeout: float | None) -> None:
@@ -142,6 +153,7 @@ class TlsTransport(Transport):
                     self._send_answers()
                 if data is not None:
                     self.bytes_received += len(data)
+                    self.sent_when_heard = self.bytes_sent
                     return data
                 self._check_usable()  # a task that closes it waits for this one, which must not wait again
         except (ssl.SSLError, ConnectionBroken) as exc:
@@ -299,7 +311,8 @@ class TlsTransport(Transport):
     async def linger(self, seconds: float) -> None:
         """See `Transport.linger`. Our side ends with close_notify, and then with the socket's own end."""
         try:
-            with trio.move_on_after(seconds), quiet():
+            self._below.send_timeout = self.send_timeout
+            with quiet():
                 await self._end()
                 await self._below.linger(seconds)
         finally:
@@ -338,10 +351,12 @@ class TlsTransport(Transport):
             except ssl.SSLError:
                 return  # it has just broken
         if before in (OPEN, ENDED):
-            await self._outbox.flush(self.send_timeout)
+            await self._outbox.flush(self.send_timeout or LINGERING_SEND_TIMEOUT)
 
     def _close(self) -> None:
         self._mark_closed()
+        if self.on_close is not None:
+            self.on_close(self)
         self._below.close()
 
     def _mark_closed(self) -> None:

@@ -9,16 +9,30 @@ import contextlib
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
 import trio
 
 from ._exceptions import ConnectionBroken
+from ._patience import Patience, Progress
+from ._socket_state import AnySocket, Peer
 from ._tls_info import TlsState
 
-__all__ = ["RECEIVE_SIZE", "Buffer", "Transport", "close_at_once", "deadline_in", "patience", "quiet"]
+__all__ = [
+    "RECEIVE_SIZE",
+    "Buffer",
+    "Transport",
+    "close_at_once",
+    "deadline_in",
+    "discard_until_end",
+    "patience",
+    "quiet",
+    "wait_patiently",
+]
 
+LOOK = 1.0  # seconds between two looks at a peer for whom somebody waits
+FIRST_LOOK = 0.01  # seconds: mostly, the peer's host is quick
 FILE_PIECE = 256 * 1024  # bytes that a thread reads at a time
 RECEIVE_SIZE = 96 * 1024  # a frame of 64 KiB in one call, and less than malloc would have to map
 
@@ -35,17 +49,22 @@ class Transport(trio.abc.HalfCloseableStream):
     Attributes:
       peername: the address of the peer, as `socket.getpeername` gives it; None if it has no address.
       bytes_received, bytes_sent: so far; over TLS, of the data inside.
-      send_timeout: how many seconds the peer may take nothing of what is sent; then sending raises
-        `ConnectionBroken`. None, as at first, means for ever.
+      sent_when_heard: what `bytes_sent` was when bytes last came from the peer.
+      send_timeout: how many seconds the peer may acknowledge nothing of what is sent; then sending
+        raises `ConnectionBroken`. On a socket, less than 30 counts as 30; see `_patience`. None, as at
+        first, means for ever.
+      on_close: called with this transport just before it closes its socket; None for nobody.
     """
 
-    __slots__ = ("bytes_received", "bytes_sent", "peername", "send_timeout")
+    __slots__ = ("bytes_received", "bytes_sent", "on_close", "peername", "send_timeout", "sent_when_heard")
 
     def __init__(self, peername: Any) -> None:
         self.peername = peername
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.sent_when_heard = 0
         self.send_timeout: float | None = None
+        self.on_close: Callable[[Transport], object] | None = None
 
     @property
     @abstractmethod
@@ -66,6 +85,27 @@ class Transport(trio.abc.HalfCloseableStream):
     @abstractmethod
     def tls_state(self) -> TlsState | None:
         """What tells the state of TLS, once its handshake is done; None without TLS."""
+
+    @property
+    @abstractmethod
+    def socket(self) -> AnySocket | None:
+        """The socket, also below TLS; None if there is no socket."""
+
+    def peer_state(self) -> Peer:
+        """Whether the peer is still there, without reading anything. It costs a system call."""
+        return Peer.UNKNOWN
+
+    def unacknowledged(self) -> int | None:
+        """How many of the bytes that were sent the peer's host has not acknowledged; None if nobody knows.
+
+        It costs a system call. What is kept because the kernel does not take it is included.
+        """
+        return None
+
+    def patience(self, timeout: float) -> Patience:
+        """Begin to wait for the peer's next word, which it gives within `timeout` seconds of reading everything."""
+        unheard = self.bytes_sent - self.sent_when_heard
+        return Patience(timeout, self.send_timeout, unheard, self.unacknowledged(), trio.current_time())
 
     @abstractmethod
     async def start(self, timeout: float | None) -> None:
@@ -130,8 +170,9 @@ class Transport(trio.abc.HalfCloseableStream):
     async def linger(self, seconds: float) -> None:
         """Close in order: end our side, read and discard until the peer's end, then close.
 
-        That takes at most so many seconds. A task that waits to receive or send here wakes with
-        `trio.ClosedResourceError`. Cancelled, it closes at once. It raises no failure of the peer.
+        The peer has so many seconds for its end, once it has read what was sent; see `_patience`. A task
+        that waits to receive or send here wakes with `trio.ClosedResourceError`. Cancelled, it closes at
+        once. It raises no failure of the peer.
         """
 
     @abstractmethod
@@ -161,6 +202,42 @@ def patience(transport: Transport, timeout: float | None) -> Iterator[None]:
         yield
     if scope.cancelled_caught:
         raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", transport)
+
+
+async def wait_patiently(transport: Transport, timeout: float | None, wait: Callable[[], Awaitable[object]]) -> None:
+    """Wait for something that happens when the peer takes some of what was sent.
+
+    Args:
+      timeout: how long the peer may acknowledge nothing; see `Transport.send_timeout`.
+      wait: waits for it. It can be cancelled and called again.
+
+    Raises:
+      ConnectionBroken: the time is up.
+    """
+    if timeout is None:
+        await wait()
+        return
+    progress = Progress(timeout, transport.unacknowledged(), trio.current_time())
+    while True:
+        with trio.CancelScope(deadline=min(trio.current_time() + LOOK, progress.deadline)):
+            await wait()
+            return
+        if progress.has_stalled(transport.unacknowledged(), trio.current_time()):
+            raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", transport)
+
+
+async def discard_until_end(transport: Transport, seconds: float) -> None:
+    """Read and discard until the peer's end, or until it has had its time; see `Transport.linger`."""
+    patience = transport.patience(seconds)
+    pause = FIRST_LOOK
+    while not patience.is_over(transport.unacknowledged(), now := trio.current_time()):
+        with trio.CancelScope(deadline=min(now + pause, patience.deadline)) as scope:
+            while await transport.receive_some():
+                if trio.current_time() >= scope.deadline:
+                    break
+            else:
+                return
+        pause = min(2 * pause, LOOK)
 
 
 def deadline_in(timeout: float | None) -> float:

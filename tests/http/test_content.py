@@ -270,19 +270,23 @@ async def test_a_file_that_shrinks_while_it_is_sent_cuts_the_connection(
 
 
 async def test_a_client_that_does_not_read_a_file_is_dropped(
-    connect_socket: Connect, large: Path, logged: Logged
+    connect_socket: Connect, large: Path, logged: Logged, mock_clock: trio.testing.MockClock
 ) -> None:
     async def on_request(request: Request) -> Response:
         return Response.file(large)
 
     before = descriptors()
-    client = await connect_socket(Server(on_request, limits=Limits(send_timeout=0.2)))
+    client = await connect_socket(Server(on_request, limits=Limits(send_timeout=40)))
     await client.send(get())
-    with trio.fail_after(10):
-        while True:
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            if descriptors() == before + 2:  # the listener, and the client's end
-                break
+    await client.exactly(1000)
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    mock_clock.jump(39)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert descriptors() > before + 2
+    for _ in range(10):
+        mock_clock.jump(10)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    assert descriptors() == before + 2  # the listener, and the client's end
     assert logged() == ["DEBUG"]
 
 

@@ -372,7 +372,9 @@ async def test_a_peer_that_takes_no_byte_of_a_response_is_dropped(
     )
     await client.send(get())
     await client.exactly(10)
-    await trio.testing.wait_all_tasks_blocked(0.05)
+    await trio.testing.wait_all_tasks_blocked(0.1)
+    mock_clock.jump(1)  # the kernels have acknowledged what they can hold, and the server has seen it
+    await trio.testing.wait_all_tasks_blocked(0.01)
     mock_clock.jump(29)
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert not gone.is_set()

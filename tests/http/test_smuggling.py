@@ -182,7 +182,7 @@ async def test_nothing_after_an_ambiguous_body_reaches_the_upgraded_stream(
 async def test_an_unusual_request_that_means_one_thing_is_taken_for_that(way: Way, most: int, case: Accepted) -> None:
     expected: list[tuple[str, str | None, bytes | None]] = [(case.target, case.host, case.body)]
     if not case.closes:
-        expected.append(("/after", "a", b""))
+        expected.append(("/second", "a", b""))
     recorder = Recorder()
     async with way(recorder.server) as connect:
         for packets in some_cuts(case.data + AFTER, most):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 __all__ = ["ACCEPTED", "AFTER", "REFUSED_BODIES", "REFUSED_HEADS", "Accepted"]
 
 # What stands after each of them, and must never be taken for a request.
-AFTER = b"GET /after HTTP/1.1\r\nHost: a\r\n\r\n"
+AFTER = b"GET /second HTTP/1.1\r\nHost: a\r\n\r\n"
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 END = b"0\r\n\r\n"  # of a chunked body
