@@ -124,10 +124,10 @@ class Exchange:
         return False
 
     def _send(self, response: Response) -> Coroutine[Any, Any, None]:
-        method, http_version = self.request.method, self.request.http_version
-        sending = send_response(self.reply, response, method, http_version, self.closes, self._before_streaming)
+        to = self.reply, response, self.request.method, self.request.http_version, self.closes
         if not is_streamed(response):
-            return sending
+            return send_response(*to)
+        sending = send_response(*to, self._before_streaming)
         assert self.serving.nursery is not None
         return self.serving.peers.run_until_reset(self.transport, self.serving.nursery, sending)
 
