@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -124,6 +125,25 @@ async def test_a_client_that_sends_and_closes_without_reading_is_heard() -> None
 
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux can acknowledge at once")
+@versions
+async def test_a_client_with_nagles_algorithm_does_not_wait_for_an_acknowledgement(version: ssl.TLSVersion) -> None:
+    """Its first request leaves it once the end of its handshake is acknowledged, for which Linux takes 40 ms."""
+    contexts = make_contexts(version)
+    times: list[float] = []
+
+    def talk(client: ssl.SSLSocket) -> None:
+        begin = time.perf_counter()
+        client.sendall(get())
+        receive(client, 1)
+        times.append(time.perf_counter() - begin)
+
+    async with serving_tls(Server(okay), contexts[0]) as port:
+        for _ in range(10):
+            await in_a_thread(talk, port, contexts[1])
+    assert min(times) < 0.03
 
 
 @needs_openssl
