@@ -11,6 +11,7 @@ from ._error_responses import TOO_MANY_CONNECTIONS, error_response
 from ._exceptions import ConnectionBroken, ProtocolError
 from ._exchange import Exchange, send_last_response
 from ._expect_continue import is_awaited
+from ._handler_failures import log_failure
 from ._head_timeout import HeadWait
 from ._http11 import Http11
 from ._request import Request, connection_options
@@ -81,20 +82,26 @@ class Connection:
                     # Not in a method: its frame would take 0.3 KB for as long as the handler runs.
                     outcome = await call_handler(exchange, handler)
                     self._phase = Phase.ACTIVE
-                    if keep := await finish_upgrade(exchange, outcome):
+                    try:
+                        keep = await finish_upgrade(exchange, outcome)
+                    finally:
+                        del handler, outcome
+                    if keep:
                         self._start_waiting(first=False)
-                    del handler, outcome
                 elif isinstance(action, Response):
                     self._serving.client_failures.log(exchange.request, f"refused with {action.status}")
                     await exchange.refuse(action)
-                failure, exchange.failure = exchange.failure, None  # its traceback leads back here
+                failure, exchange.failure = exchange.failure, None
                 del exchange, action  # nothing of them is kept while the next request is waited for
         except ConnectionBroken:
             pass  # nobody is left to talk to, and no handler was running
         finally:
             self._stop_waiting()
             await self.transport.abort()
-        return failure
+        try:
+            return failure
+        finally:
+            del failure  # its traceback leads here, and such a cycle lives until a garbage collection
 
     def close_if_idle(self) -> None:
         """Wait for the next request only briefly, as the server shuts down."""
@@ -150,6 +157,8 @@ class Connection:
         try:
             return await ask(exchange.request, self._settings)
         except BaseException as exc:
+            await exchange.stop_watching()
+            log_failure(exchange.request, exc, self._serving.counters)
             await exchange.answer_failure(exc)
             return DROP
 

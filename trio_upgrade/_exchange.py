@@ -47,7 +47,7 @@ class Exchange:
 
     Attributes:
       closes: the response says that the connection is closed after it.
-      failure: what a handler raised, once it is logged.
+      failure: what a handler raised, once it is logged and answered.
       may_answer: the handler has not closed the connection.
     """
 
@@ -93,6 +93,8 @@ class Exchange:
             if not isinstance(response, Response):
                 raise TypeError(f"on_request returned {response!r}, not a Response")
         except BaseException as exc:
+            await self.stop_watching()
+            log_failure(self.request, exc, self.serving.counters)
             return await self.answer_failure(exc)
         return await self.send_response(response)
 
@@ -106,14 +108,14 @@ class Exchange:
                 await self._send(response)
             finally:
                 self._log_access(response)
-                if (disconnect := mark_over(self.request)) is not None:
-                    await disconnect.close()
+                await self.stop_watching()
         except BaseException as exc:
             if self.reply.sent is UNFRAMED:  # an ordinary end would make it look whole (RFC 9112 section 8)
                 await self.transport.reset()
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
                 self.serving.client_failures.log(self.request, f"the response was cut short: {exc}")
                 return False  # our own sending found that nobody is there
+            log_failure(self.request, exc, self.serving.counters)
             return await self.answer_failure(exc)
         self.body.close()
         if not self.closes and await self._drain():
@@ -123,17 +125,16 @@ class Exchange:
 
     def _send(self, response: Response) -> Coroutine[Any, Any, None]:
         to = self.reply, response, self.request.method, self.request.http_version, self.closes
-        if is_streamed(response):
-            return self._until_reset(send_response(*to, self._before_streaming))
-        return send_response(*to)
-
-    async def _until_reset(self, sending: Coroutine[Any, Any, None]) -> None:
-        """Send streamed content until the client resets the connection."""
+        if not is_streamed(response):
+            return send_response(*to)
+        sending = send_response(*to, self._before_streaming)
         assert self.serving.nursery is not None
-        with self.serving.peers.cancel_on_reset(self.transport, self.serving.nursery) as scope:
-            return await sending
-        if scope.cancelled_caught:
-            raise ConnectionBroken("the client has reset the connection", self.transport)
+        return self.serving.peers.run_until_reset(self.transport, self.serving.nursery, sending)
+
+    async def stop_watching(self) -> None:
+        """Take note that the response was sent, or cannot be: nobody waits for the client's disconnect from now on."""
+        if (disconnect := mark_over(self.request)) is not None:
+            await disconnect.close()
 
     def _log_access(self, response: Response) -> None:
         if self.reply.sent.has_begun and _access_log.is_on():
@@ -173,16 +174,7 @@ class Exchange:
         return drained
 
     async def answer_failure(self, exc: BaseException) -> bool:
-        """Log what a handler raised, answer it if nothing was sent, and close.
-
-        Raises:
-          BaseException: the part of it that must end the task.
-        """
-        if (disconnect := mark_over(self.request)) is not None:
-            await disconnect.close()
-        if others := log_failure(self.request, exc, self.serving.counters):
-            raise others
-        self.failure = exc
+        """Answer what a handler raised, once it is logged, if nothing was sent, and close."""
         if self.may_answer and not self.reply.sent.has_begun:
             response = HANDLER_FAILED
             leaf = flatten(exc)[0]
@@ -190,6 +182,7 @@ class Exchange:
                 response = error_response(leaf)
             with contextlib.suppress(ConnectionBroken):  # nobody is left to talk to
                 await self.refuse(response)
+        self.failure = exc  # not before: its traceback leads back here, and a cancellation would keep the cycle
         return False
 
     async def refuse(self, response: Response) -> bool:

@@ -102,10 +102,11 @@ class HeadWait:
         """Wait for the next request's head.
 
         Returns:
-          None if none will come: the peer has ended or vanished, or has sent nothing in time.
+          None if none will come: the peer has ended, or has sent nothing in time.
 
         Raises:
           ProtocolError: it is malformed, cut off, or did not arrive in time.
+          ConnectionBroken: the peer has vanished.
         """
         http = self._http
         try:
@@ -118,8 +119,6 @@ class HeadWait:
                         is_late = self.deadline <= trio.current_time() and not self._shutdown.has_begun
                         self.was_silent = self._is_first and is_late
                         return None
-                except trio.BrokenResourceError:
-                    return None
                 else:
                     if not more:
                         self._check_cut_off()

@@ -51,6 +51,7 @@ class Request:
     __slots__ = (
         "_body",
         "_disconnect",
+        "_forwarded_host",
         "_incoming",
         "_is_over",
         "_serving",
@@ -77,6 +78,7 @@ class Request:
         self.peername = transport.peername
         self.client = address_of(self.peername)
         self.scheme = "https" if transport.is_tls else "http"
+        self._forwarded_host: str | None = None
         if proxies and proxies.trusts_peer(self.peername):
             self._look_through(proxies)
         self._transport = transport
@@ -92,9 +94,18 @@ class Request:
 
     def _look_through(self, proxies: TrustedProxies) -> None:
         get = self.headers.get_list
-        client, scheme = proxies.see_through(get("x-forwarded-for"), get("x-forwarded-proto"))
-        self.client = client or self.client
-        self.scheme = scheme or self.scheme
+        seen = proxies.see_through(get("x-forwarded-for"), get("x-forwarded-proto"), get("x-forwarded-host"))
+        self.client = seen.client or self.client
+        self.scheme = seen.scheme or self.scheme
+        self._forwarded_host = seen.host
+
+    @property
+    def host(self) -> str:
+        """The host that the client has asked for, as the Host field has it, such as "example.com:8000".
+
+        It is seen through the trusted proxies. It is "" if an HTTP/1.0 client does not tell it.
+        """
+        return self.headers.get("host", "") if self._forwarded_host is None else self._forwarded_host
 
     @property
     def path(self) -> str:

@@ -282,7 +282,8 @@ class IncomingBody:
                 return piece
             if self._stage is ARRIVING:
                 more = await self._wait_for_more(self._patience)
-                if more is None:
+                arrived = more or b""
+                if more is None and self._stage is ARRIVING:
                     self._break_off(
                         f"the request's body did not arrive within {self._limits.request_timeout} seconds", 408
                     )
@@ -293,6 +294,8 @@ class IncomingBody:
 
     async def _wait_for_more(self, patience: float) -> bytes | bytearray | None:
         """Wait for more bytes, for so many seconds; None if none came. What it waits counts as `request_timeout`.
+
+        If a task reads ahead, they are in the buffer, and b"" is returned.
 
         Of a body with a length, they are at most its rest. What follows stays in the kernel, from where the
         next head, or the upgraded stream, has it without another copy.

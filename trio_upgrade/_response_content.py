@@ -35,9 +35,11 @@ def check_content(content: object) -> bytes | Streamed:
     Raises:
       TypeError: it is neither bytes, nor a str, nor an async iterable or what gives one.
     """
+    if isinstance(content, bytes):
+        return bytes(content)
     if isinstance(content, str):
         return content.encode()
-    if isinstance(content, bytes | bytearray | memoryview):
+    if isinstance(content, bytearray | memoryview):
         return bytes(content)
     if not hasattr(content, "__aiter__") and not hasattr(content, "__aenter__"):
         raise TypeError(f"content is bytes, str or an async iterable of bytes, not {type(content).__name__}")

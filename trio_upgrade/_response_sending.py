@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias
 
 from ._response import Response, parts_of
 from ._response_content import FileContent, Streamed, StreamEncoder, close_content, open_content
@@ -54,11 +54,13 @@ async def send_response(
     reply.complete()
 
 
-async def send_bytes(reply: Reply, head: ResponseHead, content: bytes, wanted: bool, close: bool) -> None:
+def send_bytes(
+    reply: Reply, head: ResponseHead, content: bytes, wanted: bool, close: bool
+) -> Coroutine[Any, Any, None]:
     length = len(content) if head.length is None else head.length
     if wanted and length != len(content):
         raise RuntimeError(f"Content-Length is {length}, but the content has {len(content)} bytes")
-    await reply.send_head(encode_head(head, length, False, close), content if wanted else b"")
+    return reply.send_head(encode_head(head, length, False, close), content if wanted else b"")
 
 
 async def send_file(reply: Reply, head: ResponseHead, content: FileContent, wanted: bool, close: bool) -> None:

@@ -50,9 +50,10 @@ class Server:
         there is no `on_upgrade`, the connection of an accepted request is closed at once.
       on_connect: like `on_upgrade`, for CONNECT requests. By default they get a 405.
       limits: bounds on time and size, a `Limits`.
-      trusted_proxies: a list of the IP networks of the proxies whose X-Forwarded-For and
-        X-Forwarded-Proto are believed, such as "10.0.0.0/8"; "unix" in it believes whoever connects
-        through a Unix socket. By default nobody is believed.
+      trusted_proxies: a list of the IP networks of the proxies whose X-Forwarded-For,
+        X-Forwarded-Proto and X-Forwarded-Host are believed, such as "10.0.0.0/8"; "unix" in it
+        believes whoever connects through a Unix socket. By default nobody is believed. A proxy that
+        is trusted must set each of these fields or remove it, or clients write it.
 
     Raises:
       TypeError: a handler cannot be called, or another argument has the wrong type.
@@ -242,7 +243,10 @@ class Server:
         finally:
             await transport.abort()
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback leads here
 
     @contextlib.contextmanager
     def _register(self) -> Iterator[Serving]:
@@ -337,7 +341,7 @@ class Server:
             )
         if self._servings:
             deadline = trio.current_time() + grace
-            self._shutdown.begin()
+            self._shutdown.begin(deadline)
             for serving in self._servings:
                 serving.shut_down(deadline)
             await self._ended.wait()

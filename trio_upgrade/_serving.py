@@ -138,9 +138,12 @@ class Serving:
             finally:
                 self._remove(connection)
 
-        async with self.open() as nursery:
-            nursery.start_soon(run)
-        return failure
+        try:
+            async with self.open() as nursery:
+                nursery.start_soon(run)
+            return failure
+        finally:
+            del failure  # its traceback leads here
 
     def _transport_of(self, stream: trio.abc.Stream, ssl_context: ssl.SSLContext | None) -> Transport:
         """The transport of an accepted connection, over TLS if there is a context."""

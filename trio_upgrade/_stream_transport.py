@@ -15,7 +15,7 @@ from ._exceptions import ConnectionBroken
 from ._socket_options import end_both_ways, reset_on_close, set_options
 from ._socket_state import AnySocket, Peer, peer_state, unacknowledged
 from ._tls_info import TlsState
-from ._transport import Buffer, Transport, close_at_once, deadline_in, patience, quiet
+from ._transport import Buffer, Transport, close_at_once, deadline_in, quiet
 
 __all__ = ["StreamTransport", "as_transport", "socket_below"]
 
@@ -44,12 +44,6 @@ class StreamTransport(Transport):
         return self._stream
 
     @property
-    def carrier(self) -> Transport | None:
-        """See `Transport.carrier`."""
-        carrier = getattr(_below_tls(self._stream), "_transport", None)  # an `UpgradedStream` has it
-        return carrier if isinstance(carrier, Transport) else None
-
-    @property
     def socket(self) -> AnySocket | None:
         """See `Transport.socket`."""
         return socket_below(self._stream)
@@ -65,6 +59,12 @@ class StreamTransport(Transport):
         """See `Transport.unacknowledged`."""
         socket = self.socket
         return None if socket is None or socket.fileno() == -1 else unacknowledged(socket)
+
+    @property
+    def carrier(self) -> Transport | None:
+        """See `Transport.carrier`."""
+        carrier = getattr(_below_tls(self._stream), "_transport", None)  # an `UpgradedStream` has it
+        return carrier if isinstance(carrier, Transport) else None
 
     @property
     def tls_state(self) -> TlsState | None:
@@ -114,8 +114,13 @@ class StreamTransport(Transport):
             return await self._send(data)
         with memoryview(data) as view, view.cast("B") as octets:
             for start in range(0, len(octets), SEND_SIZE):
-                with octets[start : start + SEND_SIZE] as piece, patience(self, self.send_timeout):
-                    await self._send(piece)
+                with octets[start : start + SEND_SIZE] as piece:
+                    await self._send_within(self.send_timeout, piece)
+
+    async def _send_within(self, timeout: float, piece: memoryview) -> None:
+        with trio.CancelScope(deadline=trio.current_time() + timeout):
+            return await self._send(piece)
+        raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", self)
 
     async def _send(self, data: Buffer) -> None:
         try:

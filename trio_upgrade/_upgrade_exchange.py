@@ -8,7 +8,8 @@ import trio
 
 from . import _access_log
 from ._exchange import Exchange, awaitable
-from ._request import Request, attach, mark_over
+from ._handler_failures import log_failure
+from ._request import Request, attach
 from ._response import Response
 from ._settings import UpgradeHandler
 from ._upgraded_stream import UpgradedStream, release, was_closed, was_read
@@ -22,7 +23,11 @@ async def call_handler(exchange: Exchange, handler: UpgradeHandler) -> Response 
     """Let a handler have the connection.
 
     Returns:
-      What `finish_upgrade` takes: the response with which the handler declined, None, or what it raised.
+      What `finish_upgrade` takes: the response with which the handler declined, None, or what it raised,
+      which is logged.
+
+    Raises:
+      BaseException: the part of what the handler raised that must end the task.
     """
     request, transport, reply = exchange.request, exchange.transport, exchange.reply
     stream = UpgradedStream(exchange.body, reply, transport, exchange.limits.linger_timeout)
@@ -33,6 +38,8 @@ async def call_handler(exchange: Exchange, handler: UpgradeHandler) -> Response 
         response = await awaitable(handler(request, stream), "the upgrade handler")
         check_returned(request, reply.sent.has_begun or was_closed(stream), response)
     except BaseException as exc:
+        await exchange.stop_watching()
+        log_failure(request, exc, exchange.serving.counters)
         return exc
     else:
         return response
@@ -50,15 +57,11 @@ async def finish_upgrade(exchange: Exchange, outcome: Response | BaseException |
 
     Returns:
       True if the connection can take another request.
-
-    Raises:
-      BaseException: the part of what the handler raised that must end the task.
     """
     if isinstance(outcome, Response):
         return await exchange.send_response(outcome)
     exchange.body.close()
-    if (disconnect := mark_over(exchange.request)) is not None:
-        await disconnect.close()
+    await exchange.stop_watching()
     if outcome is None:
         await exchange.transport.linger(exchange.limits.linger_timeout)
     else:

@@ -55,6 +55,29 @@ async def test_pipelined_requests_are_answered_in_order(connect: Connect) -> Non
     assert [(await client.reply()).content for _ in range(4)] == [b"one", b"", b"three", b"four"]
 
 
+async def test_between_two_requests_others_have_their_turn(connect: Connect, nursery: trio.Nursery) -> None:
+    turns = 0
+    seen = []
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async def respond(request: Request) -> Response:
+        seen.append(turns)
+        return Response(200)
+
+    client = await connect(Server(respond))
+    nursery.start_soon(take_turns)
+    await client.send(get() * 20)  # all of them are there, so that there is nothing to wait for
+    for _ in range(20):
+        assert (await client.reply()).status == 200
+    assert len(set(seen)) >= 10  # tasks that are ready run in any order, so it may be every second time
+    nursery.cancel_scope.cancel()
+
+
 async def test_the_client_asks_to_close(connect: Connect) -> None:
     client = await connect(Server(okay))
     await client.send(get(fields=b"Connection: foo, Close\r\n") + get())

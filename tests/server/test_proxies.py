@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 import trio
 
-from trio_upgrade import Request, Response, Server
+from trio_upgrade import Limits, Request, Response, Server
 
 from ..support.client import Client, Connect, get
+from ..support.longest_step import longest_step
 
 
 async def who(request: Request) -> Response:
     return Response(200, f"{request.client} {request.scheme}")
+
+
+async def where(request: Request) -> Response:
+    return Response(200, request.host)
 
 
 async def seen(connect: Connect, trusted: list[str], *fields: str) -> str:
@@ -51,6 +56,69 @@ async def test_the_client_is_the_rightmost_address_that_is_no_trusted_proxy(
     connect_tcp: Connect, fields: list[str], expected: str
 ) -> None:
     assert await seen(connect_tcp, LOCAL, *fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ([], "test"),
+        (["X-Forwarded-Host: example.com:8000"], "example.com:8000"),
+        (["X-Forwarded-Host: [2001:db8::1]"], "[2001:db8::1]"),
+        (["X-Forwarded-Host: claimed, example.com"], "example.com"),
+        (["X-Forwarded-Host: claimed", "X-Forwarded-Host: example.com"], "example.com"),
+        (["X-Forwarded-For: 192.0.2.1, 10.0.0.1", "X-Forwarded-Host: example.com, inner"], "example.com"),
+        (["X-Forwarded-For: 203.0.113.9, 192.0.2.1", "X-Forwarded-Host: claimed, example.com"], "example.com"),
+        (["X-Forwarded-Host: "], "test"),
+        (["X-Forwarded-Host: ,"], "test"),
+        (["X-Forwarded-Host: user@example.com"], "test"),
+        (["X-Forwarded-Host: https://example.com"], "test"),
+        (["X-Forwarded-Host: example.com/path"], "test"),
+        (["X-Forwarded-Host: [2001:db8::g]"], "test"),
+    ],
+)
+async def test_the_host_is_the_one_that_the_client_has_asked_for(
+    connect_tcp: Connect, fields: list[str], expected: str
+) -> None:
+    client = await connect_tcp(Server(where, trusted_proxies=LOCAL))
+    await client.send(get(fields="".join(f"{field}\r\n" for field in fields).encode()))
+    assert (await client.reply()).content.decode() == expected
+
+
+async def test_the_host_of_a_request_that_comes_from_nobodys_proxy(connect: Connect) -> None:
+    client = await connect(Server(where))
+    await client.send(get(fields=b"X-Forwarded-Host: example.com\r\n"))
+    assert (await client.reply()).content == b"test"
+    await client.send(b"GET http://absolute:80/ HTTP/1.1\r\nHost: test\r\n\r\n")
+    assert (await client.reply()).content == b"absolute:80"
+    await client.send(b"GET / HTTP/1.0\r\n\r\n")
+    assert (await client.reply()).content == b""
+
+
+@pytest.mark.parametrize(
+    ("hops", "expected"), [(31, "192.0.2.1 https"), (32, "10.0.0.1 http"), (1000, "10.0.0.1 http")]
+)
+@pytest.mark.parametrize("separator", [", ", "\r\nX-Forwarded-For: "])
+async def test_a_chain_of_proxies_is_of_bounded_length(
+    connect_tcp: Connect, hops: int, expected: str, separator: str
+) -> None:
+    if separator != ", " and hops > 90:
+        hops = 90  # there may be no more fields
+    addresses = separator.join(["192.0.2.1", *["10.0.0.1"] * hops])
+    schemes = ", ".join(["https", *["http"] * hops])
+    fields = [f"X-Forwarded-For: {addresses}", f"X-Forwarded-Proto: {schemes}"]
+    assert await seen(connect_tcp, LOCAL, *fields) == expected
+
+
+@pytest.mark.parametrize("member", ["10.0.0.1", "unknown", "", "[::1]:80"])
+async def test_thousands_of_proxies_hold_nobody_up(connect_tcp: Connect, member: str) -> None:
+    client = await connect_tcp(Server(who, trusted_proxies=LOCAL, limits=Limits(max_header_size=2**17)))
+    values = ",".join([member] * (60_000 // (len(member) + 1)))
+    fields = f"X-Forwarded-For: {values}\r\nX-Forwarded-Host: {values}\r\n"
+    with longest_step() as longest:
+        for _ in range(5):
+            await client.send(get(fields=fields.encode()))
+            assert (await client.reply()).status == 200
+    assert longest.seconds < 0.01
 
 
 @pytest.mark.parametrize("trusted", [[], ["10.0.0.0/8"], ["unix"]])

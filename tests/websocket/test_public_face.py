@@ -28,6 +28,7 @@ DEFAULTS = {
     "ping_interval": 20,
     "ping_timeout": 20,
     "close_timeout": 10,
+    "shutdown_code": 1001,
 }
 OF_EVERY_EXCEPTION = {"add_note", "args", "with_traceback"}
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import trio
 from trio.lowlevel import checkpoint
-from websockets.frames import CloseCode, Opcode
+from websockets.frames import Opcode
 
 from .._exceptions import log_bug
+from .._shutdown import Shutdown
 from ._closing import State
 from ._endpoint import AWAY, RECEIVED, RECEIVES, Endpoint
 from ._frames import FIN, encode_frame
@@ -68,9 +69,13 @@ class Attendant:
         if endpoint.closing.state in (State.OPEN, State.SENDING_BROKEN):
             self._look_after_peer(now)
 
-    def close_for_shutdown(self) -> None:
-        """Begin to close, since the server shuts down."""
-        self._endpoint.close_for_server(CloseCode.GOING_AWAY, "the server is shutting down")
+    def close_for_shutdown(self, shutdown: Shutdown, now: float) -> float:
+        """Begin to close, if it is time for that in the server's shutdown; return when it is."""
+        options = self._endpoint.options
+        begin = -math.inf if options.shutdown_code is not None else shutdown.last_call(options.close_timeout)
+        if now >= begin and self._endpoint.closing.state.may_send:
+            self._endpoint.close_for_server(options.code_in_shutdown, "the server is shutting down")
+        return math.inf if now >= begin else begin
 
     def _look_after_peer(self, now: float) -> None:
         """Find out whether a silent peer is still there."""
