@@ -140,7 +140,11 @@ class HTTPExchange:
         self._check_open()
         if self._stage is not START:
             raise RuntimeError("the application has begun a response, so it cannot take the connection over")
-        await self._writer.request.accept(protocol, headers)
+        try:
+            await self._writer.request.accept(protocol, headers)
+        except BaseException as exc:
+            self._take_failure(exc)
+            raise
         self._stage = SWITCHED
         return stream
 
