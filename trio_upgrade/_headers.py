@@ -6,7 +6,17 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-__all__ = ["TOKEN", "FieldsArgument", "Headers", "encode_fields", "headers_of", "join_fields", "protocols", "tokens"]
+__all__ = [
+    "TOKEN",
+    "FieldsArgument",
+    "Headers",
+    "encode_fields",
+    "headers_of",
+    "join_fields",
+    "lowered_fields",
+    "protocols",
+    "tokens",
+]
 
 FieldsArgument: TypeAlias = (
     Mapping[str, str]
@@ -91,6 +101,14 @@ class Headers(Mapping[str, str]):
             values.append(section[begin:end].strip(b" \t").decode("latin-1"))
             at = lowered.find(wanted, end)
         return values
+
+
+def lowered_fields(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The fields as `Headers.raw` gives them, with their names in lower case."""
+    return [
+        (name.lower(), value.strip(b" \t"))
+        for name, _, value in [line.partition(b":") for line in headers._section.splitlines()[1:]]
+    ]
 
 
 def headers_of(section: bytes) -> Headers:

@@ -11,7 +11,7 @@ import trio.testing
 from trio_upgrade import Request, Response, Server, UpgradedStream, asgi
 
 from ..support.applications import http, read, respond
-from ..support.client import UPGRADE, Connect, get, upgrade
+from ..support.client import UPGRADE, Connect, get, reset, upgrade
 from ..support.client import echo as native_echo
 from ..support.websocket_client import handshake
 
@@ -197,3 +197,24 @@ async def test_a_server_without_the_extra_answers_a_handshake_as_a_request(
             assert (await client.reply()).content == b"plain"
     assert [record.levelname for record in caplog.records].count("ERROR") == 1
     caplog.clear()
+
+
+async def test_a_client_that_is_gone_cannot_be_upgraded(connect_tcp: Connect) -> None:
+    ready, gone, done = trio.Event(), trio.Event(), trio.Event()
+
+    async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        ready.set()
+        await gone.wait()
+        with pytest.raises(OSError, match="gone"):
+            await asgi.upgrade(scope)
+        with pytest.raises(OSError, match="gone"):
+            await respond(send, b"what a framework makes of an exception", 500)
+        done.set()
+
+    async with asgi.server(http(endpoint)) as server:
+        client = await connect_tcp(server)
+        await client.send(upgrade())
+        await ready.wait()
+        reset(client)
+        gone.set()
+        await done.wait()

@@ -9,7 +9,7 @@ import trio.testing
 from trio_upgrade import asgi
 
 from ..support.applications import respond, websocket
-from ..support.client import Connect, get
+from ..support.client import Connect, get, reset
 from ..support.websocket_client import close, frame, handshake, shake, text
 
 
@@ -301,3 +301,44 @@ async def test_an_application_that_does_not_decide_is_a_500(connect: Connect, ca
         assert (await client.reply()).status == 500
     assert "ERROR" in [record.levelname for record in caplog.records]
     caplog.clear()
+
+
+async def test_a_client_that_is_gone_cannot_be_accepted(connect_tcp: Connect) -> None:
+    ready, gone, done = trio.Event(), trio.Event(), trio.Event()
+
+    async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await receive()
+        ready.set()
+        await gone.wait()
+        done.set()
+        await send({"type": "websocket.accept"})  # raises an OSError, which is logged at DEBUG
+
+    async with asgi.server(websocket(endpoint)) as server:
+        client = await connect_tcp(server)
+        await client.send(handshake())
+        await ready.wait()
+        reset(client)
+        gone.set()
+        await done.wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+class WebSocketDisconnect(Exception):
+    """What Starlette makes of an OSError, and of a websocket.disconnect."""
+
+
+async def test_what_a_framework_makes_of_a_disconnect_is_no_error(connect: Connect) -> None:
+    raised = trio.Event()
+
+    async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await accept(receive, send)
+        assert (await receive())["type"] == "websocket.disconnect"
+        raised.set()
+        raise WebSocketDisconnect
+
+    async with asgi.server(websocket(endpoint)) as server:
+        peer = await shake(await connect(server))
+        await peer.send(close(1001))
+        await raised.wait()
+        await peer.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)

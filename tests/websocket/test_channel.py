@@ -172,6 +172,8 @@ async def test_the_operations_are_checkpoints(connect: Connect) -> None:
             await ws.aclose()
         with trio.testing.assert_checkpoints():
             await ws.aclose()
+        with trio.testing.assert_checkpoints(), pytest.raises(trio.EndOfChannel):
+            await ws.receive()
 
     peer = await open_peer(connect, check, after=text("there already") + text("this, too") + close())
     assert [await peer.message() for _ in range(3)] == ["x", "y", "z"]

@@ -18,13 +18,14 @@ from .._exceptions import ConnectionBroken, ProtocolError
 from .._headers import FieldsArgument
 from .._request import serving_of, transport_of
 from .._response_content import FileContent, encode_trailers
-from .._response_head import ResponseHead, make_head
+from .._response_head import ResponseHead
 from .._response_writer import COMPLETE, OPEN, ResponseWriter
 from .._socket_state import Peer
 from .._transport import RECEIVE_SIZE
 from .._upgraded_stream import UpgradedStream
 from ._failures import ClientDisconnected, is_disconnect, split
 from ._messages import ASGIApplication, Message, Scope, unexpected
+from ._response_head import response_head
 from ._scope import UPGRADE
 
 __all__ = ["HTTPExchange"]
@@ -139,7 +140,11 @@ class HTTPExchange:
         self._check_open()
         if self._stage is not START:
             raise RuntimeError("the application has begun a response, so it cannot take the connection over")
-        await self._writer.request.accept(protocol, headers)
+        try:
+            await self._writer.request.accept(protocol, headers)
+        except BaseException as exc:
+            self._take_failure(exc)
+            raise
         self._stage = SWITCHED
         return stream
 
@@ -224,69 +229,80 @@ class HTTPExchange:
             raise unexpected(kind, stage.value)
 
     def _start(self, message: Message) -> None:
-        # The server frames the content, whatever the application says of it.
-        fields = [(name, value) for name, value in message.get("headers", ()) if name.lower() != b"transfer-encoding"]
+        self._head = response_head(message["status"], message.get("headers", ()))
         self._has_trailers = bool(message.get("trailers", False))
-        self._head = make_head(message["status"], fields, None, False)
         self._stage = HEAD
 
     async def _send_body(self, data: bytes, more: bool) -> None:
         await checkpoint_if_cancelled()
         self._check_open()
-        head = self._head
-        assert head is not None
+        writer = self._writer
         self._is_beginning = self._stage is HEAD
-        with Sending(self):
-            if self._stage is HEAD and not more and not self._has_trailers:
-                await self._writer.send_bytes(head, bytes(data))
-                self._stage = OVER
-                return
+        try:
             if self._stage is HEAD:
-                self._writer.begin(head)
+                assert self._head is not None
+                if not more and not self._has_trailers:
+                    await writer.send_bytes(self._head, bytes(data))
+                    self._stage = OVER
+                    return
+                writer.begin(self._head)
                 self._stage = CONTENT
             if more:
-                await self._writer.send(data)
+                await writer.send(data)
             elif self._has_trailers:
                 self._stage = TRAILERS
-                await self._writer.send(data)
+                await writer.send(data)
             else:
-                await self._writer.finish(data)
+                await writer.finish(data)
                 self._stage = OVER
+        except BaseException as exc:
+            self._take_failure(exc)
+            raise
+        finally:
+            self._is_beginning = False
 
     async def _send_trailers(self, message: Message) -> None:
         await checkpoint_if_cancelled()
         self._check_open()
         self._fields += encode_trailers((name, value) for name, value in message.get("headers", ()))
         if not message.get("more_trailers", False):
-            with Sending(self):
+            try:
                 await self._writer.finish(trailers=self._fields)
-                self._stage = OVER
+            except BaseException as exc:
+                self._take_failure(exc)
+                raise
+            self._stage = OVER
 
     async def _send_path(self, path: str) -> None:
         await checkpoint_if_cancelled()
         self._check_open()
         assert self._head is not None
         content = FileContent(path)
-        with Sending(self):
+        try:
             await self._writer.send_file(self._head, content)
-            self._stage = OVER
+        except BaseException as exc:
+            self._take_failure(exc)
+            raise
+        self._stage = OVER
 
     async def _send_hints(self, links: Iterable[bytes]) -> None:
         self._check_open()
-        with Sending(self):
+        try:
             await self._writer.request.send_interim(103, [(b"Link", link) for link in links])
+        except BaseException as exc:
+            self._take_failure(exc)
+            raise
 
     def _check_open(self) -> None:
         if self._writer.state is not OPEN:
             raise ClientDisconnected(GONE)
 
-    def end_sending(self, exc: BaseException | None) -> None:
-        """Take note that something was sent, or that sending it has raised an exception.
+    def _take_failure(self, exc: BaseException) -> None:
+        """Take note that sending something has raised an exception.
 
         Raises:
           ClientDisconnected: the client is gone.
         """
-        self._is_beginning = False
         if isinstance(exc, trio.ClosedResourceError):
             self._writer.leave()
             raise ClientDisconnected(GONE) from None
@@ -297,18 +313,3 @@ class HTTPExchange:
             # A part may have been sent, so nothing can follow.
             transport = transport_of(self._writer.request)
             self._writer.fail(ConnectionBroken("the application was cancelled while it sent its response", transport))
-
-
-class Sending:
-    """A block in which the application sends something: a failure of the connection becomes an OSError."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: HTTPExchange) -> None:
-        self._exchange = exchange
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> None:
-        self._exchange.end_sending(exc)

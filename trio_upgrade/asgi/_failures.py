@@ -15,6 +15,10 @@ NEEDS_ASYNCIO = (
 )
 
 
+# What Starlette and Litestar raise once they are told. They are known by name, since neither need be installed.
+TOLD = ("ClientDisconnect", "WebSocketDisconnect")
+
+
 class ClientDisconnected(OSError):
     """An application has sent something to a client that is gone."""
 
@@ -59,6 +63,4 @@ def tells_of_asyncio(exc: BaseException) -> bool:
 
 def is_disconnect(failure: BaseException) -> bool:
     """Whether it says only that the client is gone: our own error, or that of a framework that was told so."""
-    return all(
-        isinstance(leaf, ClientDisconnected) or type(leaf).__name__ == "ClientDisconnect" for leaf in flatten(failure)
-    )
+    return all(isinstance(leaf, ClientDisconnected) or type(leaf).__name__ in TOLD for leaf in flatten(failure))

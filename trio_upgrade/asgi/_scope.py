@@ -6,7 +6,7 @@ import functools
 import ssl
 from typing import Any
 
-from .._headers import tokens
+from .._headers import lowered_fields, tokens
 from .._request import Request, transport_of
 from ._messages import Scope
 
@@ -76,7 +76,7 @@ def common_scope(request: Request, root_path: str, state: dict[str, Any]) -> Sco
         "raw_path": raw_path,
         "query_string": request.query.encode("ascii"),
         "root_path": root_path,
-        "headers": [(name.lower(), value) for name, value in request.headers.raw],
+        "headers": lowered_fields(request.headers),
         "client": client_of(request),
         "server": server_of(request),
         "state": state.copy(),

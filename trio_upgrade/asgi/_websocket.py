@@ -100,7 +100,7 @@ class WebSocketSession:
             raise failure
         if failure is not None:
             logger.debug("%r: the client left while the application ran", self._request, exc_info=failure)
-        if self._ws is not None:
+        if self._accepting is not None:
             return None
         if self._stage is DENIED:
             assert self._denial is not None

@@ -77,6 +77,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         if endpoint.handler is RECEIVES:
             raise trio.BusyResourceError("another task is already receiving from this WebSocket")
         if endpoint.closing.channel_closed:
+            await checkpoint()
             raise endpoint.closing.receive_error(transport_of(endpoint.request))
         endpoint.handler = RECEIVES
         try:
