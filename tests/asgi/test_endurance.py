@@ -98,7 +98,11 @@ async def check_leaves_nothing(visit: Callable[[trio.SocketListener], object]) -
         client = await open_client(listener)
         await client.send(get())
         await client.reply()
-        await shake(client)  # the first WebSocket starts what all of them share
+        await shake(client)  # the first WebSocket, and the first wait for a disconnect, start what all of them share
+        await client.vanish()
+        client = await open_client(listener)
+        await client.send(get("/stream"))
+        await client.head(200)
         await client.vanish()
         await settle(server, 10_000, 10_000)
         before = tasks(), descriptors()
