@@ -87,13 +87,12 @@ class Part(Enum):
 
     LINE = "LINE"  # a chunk's line: its size and extensions
     DATA = "DATA"  # the chunk's data
-    REST = "REST"  # the rest of data of which a reader, by its `max_bytes`, has taken a part: given by itself
     DATA_END = "DATA_END"  # the CRLF after the data
     TRAILERS = "TRAILERS"  # the trailer section, which follows the last chunk's line
     END = "END"  # nothing: the whole body was decoded
 
 
-LINE, DATA, REST, DATA_END, TRAILERS, END = Part
+LINE, DATA, DATA_END, TRAILERS, END = Part
 
 
 class Chunks(Framing):
@@ -129,7 +128,7 @@ class Chunks(Framing):
         at, room = 0, max_bytes
         with memoryview(data) as view:
             while len(pieces) < CHUNKS_AT_ONCE:
-                if self._part is not DATA and self._part is not REST:
+                if self._part is not DATA:
                     try:
                         begin, at = at, self._skip(data, at)
                     except Malformed:
@@ -147,11 +146,6 @@ class Chunks(Framing):
                 room -= size
                 self._size_left -= size
                 if self._size_left:
-                    if not room:
-                        self._part = REST
-                    break
-                if self._part is REST:
-                    self._part = DATA_END
                     break
                 if data.startswith(self._same_again, at):
                     at += len(self._same_again)

@@ -149,16 +149,21 @@ class TlsEngine:
 
     def encrypt(self, data: Buffer) -> bytes:
         """Encrypt data, which must not be empty; returns what is to be sent."""
-        if len(data) <= SLICE:
-            self.state.write(data)
-            return self.take()
-        parts = []
-        with memoryview(data) as view:
-            for start in range(0, len(view), 2 * RECORD):
-                with view[start : start + 2 * RECORD] as part:
-                    self.state.write(part)
-                parts.append(self.take())
-        return b"".join(parts)
+        try:
+            if len(data) <= SLICE:
+                self.state.write(data)
+                return self.take()
+            parts = []
+            with memoryview(data) as view:
+                for start in range(0, len(view), 2 * RECORD):
+                    with view[start : start + 2 * RECORD] as part:
+                        self.state.write(part)
+                    parts.append(self.take())
+            return b"".join(parts)
+        except ssl.SSLWantReadError:
+            # Only TLS 1.2 can, and OpenSSL 3 refuses it unless the context allows it. OpenSSL's own clients break the
+            # connection, too, if data comes meanwhile.
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the peer renegotiates, and nothing can be sent meanwhile") from None
 
     def encrypt_close_notify(self) -> None:
         """Let `take` give close_notify. From now on nothing can be encrypted, but what arrives can be decrypted."""

@@ -15,6 +15,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from ._exceptions import ConnectionBroken
 from ._patience import LINGERING_SEND_TIMEOUT
+from ._socket_options import acknowledge_now
 from ._socket_state import Peer
 from ._socket_transport import SocketTransport
 from ._tls_engine import TlsEngine
@@ -113,6 +114,8 @@ class TlsTransport(Transport):
             self._engine.feed(await self._receive_encrypted())
         if self._engine.pending:
             await self._outbox.flush(self.send_timeout)
+        elif not self._engine.is_holding:
+            acknowledge_now(self.socket)  # TLS 1.3 sends nothing that would acknowledge the end of the handshake
         self._state = follow(self._state, OPEN)
 
     # ---- receiving
