@@ -2,7 +2,7 @@
 
 Unlike time, this hardly depends on what else the machine does: two runs differ by a percent. Only where other programs
 keep both sides from running, the server finds less there when it looks, and waits more often: up to a tenth more.
-Valgrind's callgrind counts, with the garbage collector off, on one connection after another. A run takes about a minute.
+Valgrind's callgrind counts, with the garbage collector off, on one connection after another. It takes about a minute.
 """
 
 from __future__ import annotations
