@@ -19,8 +19,8 @@ from ._request_head import LONGEST, Head, check_trailers
 
 __all__ = ["Framing", "framing_of"]
 
-# RFC 9112 section 7.1.1, RFC 9110 section 5.6: *( ";" name [ "=" ( token / quoted-string ) ] ), with white space
-# h11 refuses white space before the first of them, and so do we.
+# RFC 9112 section 7.1.1, RFC 9110 section 5.6: *( ";" name [ "=" ( token / quoted-string ) ] ), with white space.
+# h11 refuses white space before the first extension, and so do we.
 QUOTED = r'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")  # shorter than any head, and so within its limit

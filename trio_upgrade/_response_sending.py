@@ -11,7 +11,7 @@ from ._response_content import FileContent, Streamed, StreamEncoder, close_conte
 from ._response_head import ResponseHead, encode_head, has_content
 from ._sending_state import Reply
 
-__all__ = ["StreamSending", "send_bytes", "send_file", "send_response"]
+__all__ = ["StreamSending", "encode_whole", "send_file", "send_response"]
 
 BeforeStreaming: TypeAlias = Callable[[], Awaitable[bool]]
 
@@ -116,10 +116,19 @@ async def send_response(
 def send_bytes(
     reply: Reply, head: ResponseHead, content: bytes, wanted: bool, close: bool
 ) -> Coroutine[Any, Any, None]:
+    return reply.send_head(*encode_whole(head, content, wanted, close))
+
+
+def encode_whole(head: ResponseHead, content: bytes, wanted: bool, close: bool) -> tuple[bytes, bytes]:
+    """The head of a response whose content is all there, and the content as it is sent.
+
+    Raises:
+      RuntimeError: the content does not have its Content-Length.
+    """
     length = len(content) if head.length is None else head.length
     if wanted and length != len(content):
         raise RuntimeError(f"Content-Length is {length}, but the content has {len(content)} bytes")
-    return reply.send_head(encode_head(head, length, False, close), content if wanted else b"")
+    return encode_head(head, length, False, close), content if wanted else b""
 
 
 async def send_file(reply: Reply, head: ResponseHead, content: FileContent, wanted: bool, close: bool) -> None:

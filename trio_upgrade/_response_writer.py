@@ -18,7 +18,7 @@ from ._request import Request
 from ._request_body import IncomingBody
 from ._response_content import FileContent
 from ._response_head import ResponseHead, has_content
-from ._response_sending import StreamSending, send_bytes, send_file
+from ._response_sending import StreamSending, encode_whole, send_file
 from ._sending_state import Reply
 from ._upgraded_stream import UpgradedStream
 
@@ -91,7 +91,7 @@ class ResponseWriter:
     # ---- for the task that writes
 
     async def send_bytes(self, head: ResponseHead, content: bytes) -> None:
-        """Send a response whose content is all there.
+        """Send a response whose content is all there. Not always a checkpoint.
 
         Raises:
           RuntimeError: the content does not have its Content-Length.
@@ -99,7 +99,8 @@ class ResponseWriter:
         """
         self.status = head.status
         closes = await self._decide_to_close(head.asks_to_close, False)
-        await send_bytes(self.reply, head, content, has_content(head, self.request.method), closes)
+        wanted = has_content(head, self.request.method)
+        await self.reply.send_whole(*encode_whole(head, content, wanted, closes))
         self._complete()
 
     async def send_file(self, head: ResponseHead, content: FileContent) -> None:

@@ -22,15 +22,15 @@ SLICE = 33 * 1024
 class TlsEngine:
     """The server's side of one TLS connection.
 
-    Any method raises `ssl.SSLError` if the peer breaks TLS, or refuses it. Then `take` gives the alert
-    that tells the peer, and nothing else can be done.
+    If the peer breaks TLS or sends a fatal alert, the methods raise `ssl.SSLError`. After that, only `take` is of
+    use: it gives the alert that tells the peer, if there is one.
 
     Args:
       context: has the server's certificate.
 
     Attributes:
-      state: what tells the version of TLS and the like, once the handshake is done.
-      is_holding: `decrypt` may give something without being fed. If that is False, it gives nothing.
+      state: tells the version of TLS and the like, once the handshake is done.
+      is_holding: `decrypt` may give data without another `feed`. If it is False, `decrypt` gives None.
     """
 
     __slots__ = ("_arrived", "_decrypted", "_error", "_incoming", "_outgoing", "_tickets", "is_holding", "state")
@@ -48,7 +48,7 @@ class TlsEngine:
     # ---- what arrives
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived. Only call it when nothing else helps; see `is_holding`.
+        """Take what has arrived. Call it only while `is_holding` is False.
 
         Args:
           data: b"" at the end of the connection.
@@ -137,7 +137,7 @@ class TlsEngine:
 
     @property
     def pending(self) -> int:
-        """How many bytes the peer should get soon, though we have no data for it."""
+        """How many bytes TLS itself wants to send: its handshake, an alert, an answer to a key update."""
         return self._outgoing.pending
 
     def take(self) -> bytes:

@@ -349,7 +349,7 @@ class TlsTransport(Transport):
         self._outbox.check_unused()
 
     def _error_for(self, exc: ssl.SSLError | ConnectionBroken) -> Exception:
-        """What is to be raised. If the peer broke TLS, it is told so, if the kernel takes that."""
+        """The error to raise for `exc`. A peer that broke TLS gets an alert, if the kernel takes that at once."""
         if self._state is CLOSED:
             return trio.ClosedResourceError("this connection was closed by another task")
         if isinstance(exc, ConnectionBroken):
