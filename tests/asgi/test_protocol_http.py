@@ -179,6 +179,39 @@ async def test_a_body_may_be_a_bytearray_or_a_memoryview(connect: Connect) -> No
         assert (await client.reply()).content == b"end"
 
 
+async def test_early_hints_after_the_head_are_left_out(connect: Connect) -> None:
+    async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        hint = {"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]}
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        await send(hint)
+        await send({"type": "http.response.body", "body": b"two"})
+
+    async with asgi.server(http(endpoint)) as server:
+        client = await connect(server)
+        await client.send(get())
+        reply = await client.reply()
+        assert (reply.interim, reply.content) == ([], b"onetwo")
+
+
+async def test_a_piece_was_sent_when_send_returns(connect: Connect) -> None:
+    async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        sent.set()
+        await trio.sleep_forever()
+
+    sent = trio.Event()
+    with trio.CancelScope() as scope:
+        async with asgi.server(http(endpoint)) as server:
+            client = await connect(server)
+            await client.send(get())
+            await sent.wait()
+            await client.head(200)
+            assert await client.exactly(8) == b"3\r\none\r\n"
+            scope.cancel()
+
+
 async def test_a_chunked_response_to_head_has_no_content(connect: Connect) -> None:
     async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"Transfer-Encoding", b"chunked")]})
@@ -307,6 +340,25 @@ async def test_a_shutdown_closes_an_idle_connection_and_answers_the_others(
             go_on.set()
             reply = await busy.reply()
             assert (reply.content, reply.closes) == (b"last", True)
+
+
+async def test_an_endless_stream_learns_of_a_shutdown(connect: Connect) -> None:
+    async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"endless", "more_body": True})
+        begun.set()
+        await scope["extensions"]["trio_upgrade.shutdown"]["shutting_down"].wait()
+        await send({"type": "http.response.body", "body": b", almost"})
+
+    begun = trio.Event()
+    async with asgi.server(http(endpoint)) as server:
+        client = await connect(server)
+        await client.send(get())
+        await begun.wait()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.shutdown, 10)
+            assert (await client.reply()).content == b"endless, almost"
+            await client.aclose()
 
 
 async def test_requests_share_what_the_lifespan_has_left_but_not_its_keys(connect: Connect) -> None:

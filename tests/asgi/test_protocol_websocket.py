@@ -13,7 +13,20 @@ from trio_upgrade import asgi
 
 from ..support.applications import respond, websocket
 from ..support.client import Connect, get, reset
-from ..support.websocket_client import BINARY, OFFER, close, frame, handshake, shake, text
+from ..support.websocket_client import (
+    BINARY,
+    CONTINUATION,
+    OFFER,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    close,
+    frame,
+    handshake,
+    shake,
+    text,
+)
 
 Message: TypeAlias = dict[str, Any]
 
@@ -270,6 +283,25 @@ async def test_messages_before_the_clients_close_are_received(connect: Connect) 
         go_on.set()
         await done.wait()
     assert heard == [b"abc", b"abc", b"abc", (1001, "custom reason")]
+
+
+async def test_fragments_are_one_message_and_pings_are_answered(connect: Connect) -> None:
+    async with asgi.server(websocket(echo)) as server:
+        peer = await shake(await connect(server))
+        await peer.send(frame(TEXT, b"one", fin=False) + frame(PING, b"p") + frame(CONTINUATION, b"two"))
+        assert await peer.frame() == Frame(PONG, b"p")
+        assert await peer.message() == "onetwo"
+
+
+async def test_an_idle_websocket_is_asked_every_20_seconds(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with asgi.server(websocket(echo)) as server:
+        peer = await shake(await connect_memory(server))
+        begin = trio.current_time()
+        assert (await peer.frame()).opcode == PING
+        assert trio.current_time() - begin == pytest.approx(20, abs=6)
+        assert await peer.ended()  # nobody has answered
 
 
 # ---- the end

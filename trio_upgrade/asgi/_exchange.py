@@ -219,7 +219,7 @@ class HTTPExchange:
             self._start(message)
         elif stage is SWITCHED:
             await checkpoint()  # what a framework makes of an endpoint's return
-        elif kind == "http.response.early_hint" and (stage is START or stage is HEAD):
+        elif kind == "http.response.early_hint" and stage is not OVER:
             await self._send_hints(message.get("links", ()))
         elif kind == "http.response.pathsend" and stage is HEAD:
             await self._send_path(message["path"])
@@ -287,6 +287,9 @@ class HTTPExchange:
 
     async def _send_hints(self, links: Iterable[bytes]) -> None:
         self._check_open()
+        if self._stage is CONTENT or self._stage is TRAILERS:
+            await checkpoint()  # the head was sent, and nothing can come before it any more
+            return
         try:
             await self._writer.request.send_interim(103, [(b"Link", link) for link in links])
         except BaseException as exc:
