@@ -249,3 +249,21 @@ async def test_an_application_that_was_cancelled_before_its_response_may_still_a
         client = await connect(server)
         await client.send(get())
         assert (await client.reply()).content == b"late"
+
+
+async def test_a_receive_may_begin_while_the_head_of_the_response_is_sent(connect: Connect) -> None:
+    async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        async def listen() -> None:  # as Starlette does beside a stream
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            nursery.start_soon(respond, send, b"hello")
+
+    async with asgi.server(http(endpoint)) as server:
+        for _ in range(20):  # the tasks run in any order
+            client = await connect(server)
+            await client.send(get("/", b"Transfer-Encoding: chunked\r\n", "POST") + b"1\r\na\r\n" * 50)
+            assert (await client.reply()).content == b"hello"
+            await client.aclose()

@@ -9,7 +9,7 @@ import trio
 from gunicorn.workers.base import Worker
 
 import trio_upgrade
-from trio_upgrade import gunicorn, prometheus, testing
+from trio_upgrade import asgi, gunicorn, prometheus, testing
 
 RECEIVE_STREAM = {"receive_some", "aclose"}
 SEND_STREAM = {"send_all", "wait_send_all_might_not_block", "aclose"}
@@ -62,6 +62,11 @@ def test_what_is_in_the_extras_shows_its_public_names_alone() -> None:
     assert names(prometheus.Metrics) == set()
     assert names(prometheus.ServerCollector) == {"collect", "describe"}
     assert names(gunicorn.TrioWorker) == names(Worker)
+
+
+def test_asgi_shows_its_public_names_alone() -> None:
+    assert names(asgi) == set(asgi.__all__)
+    assert names(asgi.StartupFailed) == EXCEPTION
 
 
 async def test_what_a_handler_gets_shows_public_names_alone() -> None:

@@ -133,20 +133,19 @@ async def server(
     check_application(app)
     check_arguments(root_path, background_timeout)
     options = check_websocket_options(websocket_options)
+    made = Server(
+        on_upgrade=on_upgrade,
+        should_upgrade=should_upgrade,
+        on_connect=on_connect,
+        limits=limits,
+        trusted_proxies=trusted_proxies,
+    )
     async with open_plain_nursery() as outer:
         lifespan = Lifespan(app)
         outer.start_soon(lifespan.run)
         await lifespan.start()
         async with open_plain_nursery() as nursery:
-            adapter = Adapter(app, root_path, lifespan.state, nursery, options)
-            made = Server(
-                on_upgrade=on_upgrade,
-                should_upgrade=should_upgrade,
-                on_connect=on_connect,
-                limits=limits,
-                trusted_proxies=trusted_proxies,
-            )
-            made._serve_application(adapter)
+            made._serve_application(Adapter(app, root_path, lifespan.state, nursery, options))
             yield made
             nursery.cancel_scope.deadline = trio.current_time() + background_timeout
         await lifespan.stop()
