@@ -46,6 +46,8 @@ class Arguments(TypedDict, total=False):
     ping_interval: float | None
     ping_timeout: float | None
     close_timeout: float
+    send_timeout: float | None
+    message_timeout: float | None
 
 
 class Accepting:
@@ -125,6 +127,8 @@ def accept(
     ping_interval: float | None = 20,
     ping_timeout: float | None = 20,
     close_timeout: float = 10,
+    send_timeout: float | None = 60,
+    message_timeout: float | None = 300,
 ) -> AbstractAsyncContextManager[WebSocket[Any]]:
     """Accept an upgrade request as a WebSocket, which is open inside the block.
 
@@ -139,8 +143,16 @@ def accept(
     gets `trio.ClosedResourceError` from then on.
 
     **While the block is busy elsewhere,** pings are still answered, a close is still completed, and the end of the
-    connection is still noticed, within half a second. What arrives is read ahead until the receive buffer is full. Then
-    reading stops, and the peer has to wait.
+    connection is still noticed, within half a second; `WebSocket.wait_closed` tells. What arrives is read ahead until
+    the receive buffer is full. Then reading stops, and the peer has to wait. Frames come in order, so a close frame
+    after the unread messages is seen when these are received. Meanwhile pings go out and no pong is awaited: the peer
+    stays as long as its host acknowledges what is sent. Its end or a reset is seen; then the block has `close_timeout`
+    seconds to receive the next message, and again after each. What it doesn't receive is discarded.
+
+    **A peer that reads slowly** is not taken for gone. As long as its host has not acknowledged everything that was
+    sent, it stays, unless `send_timeout` passes in which nothing is acknowledged. Once everything is, `ping_timeout`
+    and `close_timeout` begin. They are longer by a second for each 16 KiB that were sent since the peer was last heard,
+    since its host may hold them unread; by at most five minutes.
 
     **On leaving the block,** the WebSocket is closed as by `WebSocket.aclose`: with 1000 at the end of the block, and
     with 1011 after an exception, which goes on. The peer is told nothing else of the exception.
@@ -168,15 +180,22 @@ def accept(
         fields that frame a message cannot be given.
       max_message_size: how many bytes a message that arrives may have, after inflating; a larger one closes the
         WebSocket with 1009. By default 2**20 (1 MiB).
-      receive_buffer: how many bytes are read ahead while nobody receives. Each message counts 64 bytes more than it
-        has; one message, or one read of 96 KiB, may exceed the limit. By default 2**16 (64 KiB).
+      receive_buffer: how many bytes are read ahead while nobody receives. Messages count as they arrive, compressed and
+        not complete, and 64 bytes more for each; one read of 96 KiB may exceed the limit. By default 2**16 (64 KiB).
       send_buffer: how many bytes `send_nowait` and `broadcast` buffer for a peer that is slow. Each message counts 64
         bytes more than it has; one message may exceed the limit. By default 2**20 (1 MiB).
-      ping_interval: the seconds of silence after which the peer gets a ping. By default 20. None: no pings.
+      ping_interval: the seconds of silence after which the peer gets a ping, and again after each ping. By default 20.
+        None: no pings.
       ping_timeout: the seconds after a ping in which something must arrive; if nothing does, the connection is
-        dropped. By default 20. None: no limit.
-      close_timeout: the seconds in which the peer must answer a close; if it does not, the connection is dropped. By
-        default 10.
+        dropped. A peer that reads slowly has longer, as above. By default 20. None: no limit.
+      close_timeout: the seconds in which the peer must answer a close; if it does not, the connection is dropped. A
+        peer that reads slowly has longer, as above. By default 10.
+      send_timeout: the seconds in which the peer's host must acknowledge some of what is being sent; if it does not,
+        the connection is dropped, and `send` raises `ConnectionClosed` with 1006. On a socket, less than 30 counts as
+        30, since the host of a slow reader may acknowledge nothing for so long. By default 60. None: no limit.
+      message_timeout: the seconds in which a message must be complete, from its first byte, and one more for each 16
+        KiB of it that have arrived; later ones close the WebSocket with 1008. Only time counts in which somebody
+        receives, or it is read ahead. By default 300. None: no limit.
 
     Returns:
       An async context manager that gives the `WebSocket`: of str or of bytes where `message_type` says so, else of
@@ -208,6 +227,8 @@ def accept(
         ping_interval=ping_interval,
         ping_timeout=ping_timeout,
         close_timeout=close_timeout,
+        send_timeout=send_timeout,
+        message_timeout=message_timeout,
     )
     return Accepting(request, stream, options)
 
@@ -240,6 +261,8 @@ def handler(
     ping_interval: float | None = 20,
     ping_timeout: float | None = 20,
     close_timeout: float = 10,
+    send_timeout: float | None = 60,
+    message_timeout: float | None = 300,
 ) -> UpgradeHandler | Callable[[Func[Any]], UpgradeHandler]:
     """Make an upgrade handler of a function that takes a WebSocket.
 
@@ -256,7 +279,8 @@ def handler(
     Args:
       func: `async (ws) -> None`. Without it, the result is a decorator.
       message_type, subprotocols, origins, compression, headers, max_message_size, receive_buffer, send_buffer,
-        ping_interval, ping_timeout, close_timeout: the options of `accept`, with the same defaults.
+        ping_interval, ping_timeout, close_timeout, send_timeout, message_timeout: the options of `accept`, with the
+        same defaults.
 
     Returns:
       `async (request, stream) -> None`, for `Server(on_upgrade=...)`; or a decorator that makes one.
@@ -277,6 +301,8 @@ def handler(
         ping_interval=ping_interval,
         ping_timeout=ping_timeout,
         close_timeout=close_timeout,
+        send_timeout=send_timeout,
+        message_timeout=message_timeout,
     )
 
     def decorate(func: Func[Any]) -> UpgradeHandler:

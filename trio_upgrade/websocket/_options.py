@@ -43,6 +43,8 @@ class Options:
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
     close_timeout: float = 10
+    send_timeout: float | None = 60
+    message_timeout: float | None = 300
     allowed_origins: AllowedOrigins = field(init=False)
     tick: float = field(init=False)
 
@@ -55,7 +57,8 @@ class Options:
         check_size("send_buffer", self.send_buffer)
         check_seconds("close_timeout", self.close_timeout)
         waits = [self.close_timeout]
-        for name, seconds in [("ping_interval", self.ping_interval), ("ping_timeout", self.ping_timeout)]:
+        for name in ("ping_interval", "ping_timeout", "send_timeout", "message_timeout"):
+            seconds = getattr(self, name)
             if seconds is not None:
                 check_seconds(name, seconds)
                 waits.append(seconds)
