@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar
 
 import trio
 
@@ -17,9 +17,9 @@ from ._error_responses import HANDLER_FAILED, error_response
 from ._exceptions import ConnectionBroken, ProtocolError, flatten, is_failure_of
 from ._handler_failures import log_failure
 from ._limits import Limits
-from ._request import Request, attach
+from ._request import Request, attach, mark_over
 from ._request_body import IncomingBody
-from ._response import Response, asks_to_close
+from ._response import Response, asks_to_close, is_streamed
 from ._response_sending import send_response
 from ._sending_state import AWAITED, Reply
 from ._serving_state import ServingState
@@ -87,9 +87,11 @@ class Exchange:
         close = self._cannot_keep() or asks_to_close(response)
         try:
             try:
-                await send_response(self.reply, response, self.request.method, self.request.http_version, close)
+                await self._send(response, close)
             finally:
                 self._log_access(response)
+                if (disconnect := mark_over(self.request)) is not None:
+                    await disconnect.close()
         except BaseException as exc:
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
                 return False  # our own sending found that nobody is there
@@ -100,6 +102,18 @@ class Exchange:
         if close:
             await self.transport.linger(self.limits.linger_timeout)
         return not close
+
+    def _send(self, response: Response, close: bool) -> Coroutine[Any, Any, None]:
+        sending = send_response(self.reply, response, self.request.method, self.request.http_version, close)
+        return self._until_reset(sending) if is_streamed(response) else sending
+
+    async def _until_reset(self, sending: Coroutine[Any, Any, None]) -> None:
+        """Send streamed content until the client resets the connection."""
+        assert self.serving.nursery is not None
+        with self.serving.peers.cancel_on_reset(self.transport, self.serving.nursery) as scope:
+            return await sending
+        if scope.cancelled_caught:
+            raise ConnectionBroken("the client has reset the connection", self.transport)
 
     def _log_access(self, response: Response) -> None:
         if self.reply.sent.has_begun and _access_log.is_on():
@@ -131,6 +145,8 @@ class Exchange:
         Raises:
           BaseException: the part of it that must end the task.
         """
+        if (disconnect := mark_over(self.request)) is not None:
+            await disconnect.close()
         if others := log_failure(self.request, exc, self.serving.counters):
             raise others
         self.failure = exc

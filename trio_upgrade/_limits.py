@@ -22,11 +22,16 @@ class Limits:
         client gets a 408, if a response can still be sent. May be None.
       keep_alive_timeout: for the first byte of a connection's next request. Then the connection
         is closed silently. May be None.
-      send_timeout: for a peer to take at least one more byte of a response. May be None.
+      send_timeout: for the peer's host to acknowledge at least one more byte of a response. On a
+        socket, less than 30 counts as 30: a slow and steady reader may make its host acknowledge
+        nothing for so long. Then the connection is dropped. May be None.
       tls_handshake_timeout: for the TLS handshake. May be None.
       linger_timeout: for the peer to close, once we have sent our last byte and half-closed. What
         it still sends in this time is read and discarded, since closing on unread data makes TCP
-        reset the connection and destroy what was sent (RFC 9112 section 9.6).
+        reset the connection and destroy what was sent (RFC 9112 section 9.6). The time counts from
+        when the peer's host has acknowledged everything, as long as it acknowledges something every
+        `send_timeout` seconds. A second more is given for every 16 KiB that were sent since the peer
+        was last heard, up to 300 seconds: that much its host may have acknowledged, and the peer not read.
       max_header_size: of a request's head, of one chunk's line, and of a trailer section. A larger
         head or trailer section gets a 431, a request line that is too long by itself a 414, a
         chunk's line a 400.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+import trio
+
+from ._disconnect import Disconnect
 from ._headers import FieldsArgument, Headers, encode_fields, headers_of, join_fields, protocols
 from ._request_body import Body, IncomingBody
 from ._request_head import Head
@@ -19,7 +23,7 @@ from ._upgraded_stream import UpgradedStream, switch
 if TYPE_CHECKING:
     from ._server import Server
 
-__all__ = ["Request", "attach", "connection_options", "serving_of", "transport_of"]
+__all__ = ["Request", "attach", "connection_options", "mark_over", "serving_of", "transport_of"]
 
 # Fields of the response that accepts: the server sets them.
 NOT_GIVEN = frozenset({b"connection", b"upgrade", b"content-length", b"transfer-encoding"})
@@ -44,7 +48,9 @@ class Request:
 
     __slots__ = (
         "_body",
+        "_disconnect",
         "_incoming",
+        "_is_over",
         "_serving",
         "_stream",
         "_transport",
@@ -76,6 +82,8 @@ class Request:
         self._incoming: IncomingBody | None = None
         self._body: Body | None = None
         self._stream: UpgradedStream | None = None
+        self._disconnect: Disconnect | None = None  # once somebody has asked
+        self._is_over = False  # its response was sent, or its connection failed
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target} from {self.client or self.peername or 'memory'}>"
@@ -140,6 +148,48 @@ class Request:
         state = self._transport.tls_state
         return None if state is None else tls_info(state)
 
+    async def wait_disconnected(self) -> None:
+        """Wait until the client has left: it has ended its side of the connection, or reset it.
+
+        An end counts although it may be a half-close only, after which the client would still read a response
+        (RFC 9112 section 9.6). Most clients that end their side have left.
+
+        The kernel is asked, and nothing is read, so a body may be read at the same time. A socket's end is seen
+        once everything before it has arrived: not if more bytes are unread than the kernel holds for the
+        connection. A client that vanishes without a word is noticed by TCP's keep-alive, after two minutes. A
+        stream that has no socket is read ahead, for at most 64 KiB: an end after that is not seen.
+
+        It also returns once the response was sent, or the connection is closed. Several tasks may wait.
+
+        Raises:
+          RuntimeError: in `should_upgrade`, or in an upgrade handler on a stream that has no socket, where a read
+            of the upgraded stream tells.
+        """
+        await self._watched().wait()
+
+    def cancel_on_disconnect(self) -> contextlib.AbstractContextManager[trio.CancelScope]:
+        """A `trio.CancelScope`, for a `with` block, that is cancelled when the client has left.
+
+        See `wait_disconnected` for what counts, and for the errors::
+
+            with request.cancel_on_disconnect():
+                rows = await slow_query()
+        """
+        return self._watched().cancel_scope()
+
+    def _watched(self) -> Disconnect:
+        if self._disconnect is None:
+            if self._incoming is None:
+                raise RuntimeError("should_upgrade cannot wait for the client to leave; a handler can")
+            if self._stream is not None and self._transport.socket is None:
+                raise RuntimeError("this stream has no socket to ask: read the upgraded stream to see its end")
+            self._disconnect = Disconnect(self._serving)
+            if not self._is_over:
+                self._disconnect.watch(self._transport, self._incoming)
+            else:
+                self._disconnect.mark()
+        return self._disconnect
+
     async def accept(self, protocol: str | None = None, headers: FieldsArgument = ()) -> None:
         """Hand the connection over: send the 101 (Switching Protocols), or on CONNECT a bare 200.
 
@@ -191,6 +241,12 @@ def attach(request: Request, incoming: IncomingBody, stream: UpgradedStream | No
     """Give the handler the body, and what `accept` needs. `should_upgrade` has neither."""
     request._incoming = incoming
     request._stream = stream
+
+
+def mark_over(request: Request) -> Disconnect | None:
+    """Take note that its response was sent, or cannot be; returns what must be closed then, if anything."""
+    request._is_over = True
+    return request._disconnect
 
 
 def serving_of(request: Request) -> ServingState:

@@ -28,6 +28,8 @@ from ._transport import RECEIVE_SIZE, Transport
 
 __all__ = ["Body", "IncomingBody"]
 
+AHEAD = 64 * 1024  # bytes that are read before anybody asks for them, to find out whether the client has left
+
 
 class Stage(Enum):
     """How much of a body has arrived."""
@@ -69,6 +71,7 @@ class IncomingBody:
 
     __slots__ = (
         "_access",
+        "_ahead",
         "_error",
         "_framing",
         "_http",
@@ -87,6 +90,7 @@ class IncomingBody:
         self._limits = limits
         self._reply = reply
         self._access = OPEN
+        self._ahead: trio.Event | None = None  # set when the task that reads ahead has got bytes, or ends
         self.being_read = False
         if head.length or head.chunked:
             self._stage = ARRIVING
@@ -182,6 +186,31 @@ class IncomingBody:
         finally:
             self.being_read = False
 
+    async def read_ahead(self) -> bool:
+        """Read the transport into the buffer, until that has `AHEAD` bytes or the peer leaves.
+
+        Meanwhile a read of the body waits for what this puts there. Cancelled, it has lost nothing.
+
+        Returns:
+          Whether the peer has left.
+        """
+        buffer = self._http.buffer
+        try:
+            while len(buffer) < AHEAD:
+                self._ahead = trio.Event()
+                data = await self._transport.receive_some()
+                if not data:
+                    return True
+                buffer += data
+                self._ahead.set()
+        except ConnectionBroken:
+            return True
+        finally:
+            if self._ahead is not None:
+                self._ahead.set()
+                self._ahead = None
+        return False
+
     def _claim_read(self) -> None:
         if self.being_read:
             raise trio.BusyResourceError("another task is already reading from this request")
@@ -222,8 +251,14 @@ class IncomingBody:
         """
         begin = trio.current_time()
         size = min(self.length_left or RECEIVE_SIZE, RECEIVE_SIZE)
+        data: bytes | bytearray | None = None
         try:
-            data = await self._transport.receive_before(begin + self._patience, size)
+            if self._ahead is not None:
+                with trio.CancelScope(deadline=begin + self._patience):
+                    await self._ahead.wait()
+                    return b""
+            else:
+                data = await self._transport.receive_before(begin + self._patience, size)
         except ConnectionBroken as exc:
             self._break_off(f"the peer vanished in the middle of the request's body: {exc}")
             return b""

@@ -10,7 +10,7 @@ from ._headers import FieldsArgument, Headers, headers_of, join_fields
 from ._response_content import Content, FileContent, Streamed, check_content, type_of
 from ._response_head import ResponseHead, make_head
 
-__all__ = ["Response", "asks_to_close", "parts_of"]
+__all__ = ["Response", "asks_to_close", "is_streamed", "parts_of"]
 
 
 class Response:
@@ -26,7 +26,8 @@ class Response:
       content: bytes; a str, which is sent as UTF-8; an async iterable of bytes; or an async
         context manager that gives one, as a function decorated with `@trio.as_safe_channel` does.
         An iterable is entered only when it is sent, never for HEAD, and is closed when it is done
-        or the client is gone. It is asked for its next item when the transport has taken the last.
+        or the client is gone: a send has failed, or the client has reset the connection. Then it is
+        cancelled where it waits. It is asked for its next item when the transport has taken the last.
         The head goes out with the first item: if making that fails, the client gets a 500. An empty
         first item sends the head at once.
       headers: pairs of a name and a value, str or bytes, or a mapping. With a `Content-Length`, an
@@ -122,3 +123,8 @@ def parts_of(response: Response) -> tuple[ResponseHead, bytes | Streamed | FileC
 def asks_to_close(response: Response) -> bool:
     """The handler gave `Connection: close`."""
     return response._head.asks_to_close
+
+
+def is_streamed(response: Response) -> bool:
+    """Whether its content is made while it is sent."""
+    return not isinstance(response._content, (bytes, FileContent))  # a union is slow

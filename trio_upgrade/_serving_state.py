@@ -7,6 +7,7 @@ from typing import Any
 import trio
 
 from ._head_timeout import HeadTimers
+from ._peer_watch import PeerWatch
 from ._shutdown import Shutdown
 from ._statistics import Counters
 
@@ -21,16 +22,18 @@ class ServingState:
       shutdown: the server's shutdown.
       counters: count what the server's connections do.
       head_timers: end the waits for a request's head that take too long.
+      peers: notices that clients have left.
       nursery: for tasks that several connections share; None until the serving has opened it.
       keepalive: what looks after the WebSockets among them; None until there is one.
     """
 
-    __slots__ = ("counters", "head_timers", "keepalive", "nursery", "server", "shutdown")
+    __slots__ = ("counters", "head_timers", "keepalive", "nursery", "peers", "server", "shutdown")
 
     def __init__(self, server: Any, shutdown: Shutdown, counters: Counters) -> None:
         self.server = server
         self.shutdown = shutdown
         self.counters = counters
         self.head_timers = HeadTimers()
+        self.peers = PeerWatch()
         self.nursery: trio.Nursery | None = None
         self.keepalive: Any = None

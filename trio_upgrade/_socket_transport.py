@@ -31,6 +31,14 @@ __all__ = ["SocketTransport", "set_options"]
 
 SENDFILE_PIECE = 1024 * 1024  # bytes; then others get a turn
 
+# A client that has closed, and not only half-closed, answers a keep-alive probe with a reset once its own system has
+# forgotten the connection: on Linux after 60 seconds. So the probes begin then.
+TCP_OPTIONS = [
+    (getattr(stdlib_socket, name), value)
+    for name, value in [("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)]
+    if hasattr(stdlib_socket, name)
+]
+
 
 class Ours(Enum):
     """Our side of the connection."""
@@ -62,10 +70,11 @@ INTERRUPT, EVICTION = Wake
 
 
 def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
-    """On TCP, send small messages at once, and find out when a peer has vanished."""
+    """On TCP, send small messages at once, and find out when a peer has vanished, or has closed long ago."""
     with contextlib.suppress(OSError):
         socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
-        socket.setsockopt(stdlib_socket.IPPROTO_TCP, stdlib_socket.TCP_NODELAY, 1)
+        for option, value in TCP_OPTIONS:
+            socket.setsockopt(stdlib_socket.IPPROTO_TCP, option, value)
 
 
 class SocketTransport(Transport):
@@ -335,6 +344,8 @@ class SocketTransport(Transport):
     def close(self) -> None:
         """Close at once; tasks that wait here wake with `trio.ClosedResourceError`."""
         if self._ours is not CLOSED:
+            if self.on_close is not None:
+                self.on_close(self)
             self._ours = CLOSED
             notify_closing(self.socket)
             self.socket.close()

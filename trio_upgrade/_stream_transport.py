@@ -166,6 +166,8 @@ class StreamTransport(Transport):
 
     async def abort(self) -> None:
         """See `Transport.abort`."""
+        if self.on_close is not None:
+            self.on_close(self)
         below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else None
         await close_at_once(self._stream)
         if below is not None:  # a TLS layer that has unwrapped itself no longer closes it
@@ -173,6 +175,8 @@ class StreamTransport(Transport):
 
     async def aclose(self) -> None:
         """Calls `aclose` of the stream: over TLS, it sends close_notify."""
+        if self.on_close is not None:
+            self.on_close(self)
         await self._stream.aclose()
 
     def _error_for(self, exc: trio.BrokenResourceError) -> ConnectionBroken:

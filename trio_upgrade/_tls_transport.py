@@ -350,6 +350,8 @@ class TlsTransport(Transport):
 
     def _close(self) -> None:
         self._mark_closed()
+        if self.on_close is not None:
+            self.on_close(self)
         self._below.close()
 
     def _mark_closed(self) -> None:

@@ -53,9 +53,10 @@ class Transport(trio.abc.HalfCloseableStream):
       send_timeout: how many seconds the peer may acknowledge nothing of what is sent; then sending
         raises `ConnectionBroken`. On a socket, less than 30 counts as 30; see `_patience`. None, as at
         first, means for ever.
+      on_close: called with this transport just before it closes its socket; None for nobody.
     """
 
-    __slots__ = ("bytes_received", "bytes_sent", "peername", "send_timeout", "sent_when_heard")
+    __slots__ = ("bytes_received", "bytes_sent", "on_close", "peername", "send_timeout", "sent_when_heard")
 
     def __init__(self, peername: Any) -> None:
         self.peername = peername
@@ -63,6 +64,7 @@ class Transport(trio.abc.HalfCloseableStream):
         self.bytes_sent = 0
         self.sent_when_heard = 0
         self.send_timeout: float | None = None
+        self.on_close: Callable[[Transport], object] | None = None
 
     @property
     @abstractmethod

@@ -8,7 +8,7 @@ import trio
 
 from . import _access_log
 from ._exchange import Exchange, awaitable
-from ._request import Request, attach
+from ._request import Request, attach, mark_over
 from ._response import Response
 from ._settings import UpgradeHandler
 from ._upgraded_stream import UpgradedStream, release, was_closed, was_read
@@ -57,6 +57,8 @@ async def finish_upgrade(exchange: Exchange, outcome: Response | BaseException |
     if isinstance(outcome, Response):
         return await exchange.send_response(outcome)
     exchange.body.close()
+    if (disconnect := mark_over(exchange.request)) is not None:
+        await disconnect.close()
     if outcome is None:
         await exchange.transport.linger(exchange.limits.linger_timeout)
     else:

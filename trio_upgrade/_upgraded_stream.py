@@ -51,8 +51,8 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
     Before `Request.accept` is called, only the head of a response can be sent: the first bytes must
     begin with `HTTP/1.`.
 
-    `aclose` ends our side, reads and discards until the peer ends its own, for at most
-    `Limits.linger_timeout` seconds, and closes. If it is cancelled, it closes at once. When the
+    `aclose` ends our side, reads and discards until the peer ends its own, for as long as
+    `Limits.linger_timeout` says, and closes. If it is cancelled, it closes at once. When the
     handler returns, the server does the same.
     """
 
