@@ -24,7 +24,7 @@ from .._socket_state import Peer
 from ._closing import State
 from ._endpoint import AWAY, RECEIVED, RECEIVES, Endpoint
 from ._errors import Violation
-from ._peer_watch import DROP, LISTEN, PeerWatch
+from ._liveness import DROP, LISTEN, Liveness
 from ._send_buffer import BROKEN
 
 __all__ = ["Attendant"]
@@ -38,12 +38,12 @@ class Attendant:
       nursery: runs its tasks.
     """
 
-    __slots__ = ("_endpoint", "_nursery", "_take_by", "_watch")
+    __slots__ = ("_endpoint", "_nursery", "_take_by", "_liveness")
 
     def __init__(self, endpoint: Endpoint[Any], nursery: trio.Nursery) -> None:
         self._endpoint = endpoint
         self._nursery = nursery
-        self._watch = PeerWatch()
+        self._liveness = Liveness()
         self._take_by = math.inf  # until then, the handler may take the messages before a violation or the peer's end
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class Attendant:
         endpoint = self._endpoint
         if endpoint.is_disconnecting:
             if endpoint.farewell is not None:
-                endpoint.farewell.deadline = self._watch.farewell_deadline(endpoint, now)
+                endpoint.farewell.deadline = self._liveness.farewell_deadline(endpoint, now)
             return
         if endpoint.receive_buffer.holds_violation:
             if now >= self._take_by:
@@ -91,13 +91,13 @@ class Attendant:
             endpoint.mark_sending_broken()
         if endpoint.handler is AWAY and endpoint.receive_buffer.is_full:
             self._look_for_end(now)
-        verdict = self._watch.look(endpoint, now)
+        verdict = self._liveness.look(endpoint, now)
         if verdict is LISTEN:
             self._start_reading_ahead()
         elif verdict is DROP:
             if endpoint.closing.state is State.CLOSING:  # what is unread, the peer's close frame perhaps, is discarded
                 return self._start_disconnecting(at_once=endpoint.is_being_read)
-            endpoint.mark_lost(self._watch.reason(endpoint))
+            endpoint.mark_lost(self._liveness.reason(endpoint))
             self._start_disconnecting(at_once=True)
 
     def _look_for_end(self, now: float) -> None:

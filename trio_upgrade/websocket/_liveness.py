@@ -18,7 +18,7 @@ from ._endpoint import Endpoint
 from ._frames import FIN, encode_frame
 from ._waiting import CLOSE, NOTHING, PONG, Wait, least_send_timeout
 
-__all__ = ["DROP", "LISTEN", "STAY", "PeerWatch"]
+__all__ = ["DROP", "LISTEN", "STAY", "Liveness"]
 
 
 class Verdict(Enum):
@@ -36,7 +36,7 @@ class Verdict(Enum):
 STAY, LISTEN, DROP = Verdict
 
 
-class PeerWatch:
+class Liveness:
     """Watches the peer of one WebSocket."""
 
     __slots__ = ("_heard_at", "_quiet_from", "_wait")
