@@ -1,12 +1,14 @@
-"""`python -m benchmarks.profile`: where a server's time goes, layer by layer, sampled with py-spy while it works.
+"""`python -m benchmarks.profile`: where a server's time goes, layer by layer.
 
-py-spy needs the right to look into another process: on macOS, and on some Linux systems, that is root's.
+Linux's perf tells what the kernel, OpenSSL and Python take (see `benchmarks.shares`), and py-spy which layers Python
+works for: it counts only the moments in which a thread holds the interpreter's lock. In the others, a thread waits or
+is in the kernel. py-spy cannot tell how long: it stops the server for each sample, and a process in a system call
+stops only at its end, so that system calls would get twice their share.
 """
 
 from __future__ import annotations
 
 import argparse
-import linecache
 import os
 import re
 import shutil
@@ -19,27 +21,30 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from .shares import EXTENSIONS, PYTHON, print_shares, shares
 from .speed.machine import pin, processors, raise_descriptors
 from .speed.meter import Sample
 from .speed.peers import FLOOR, OURS, PEERS
-from .speed.process import TOP, launch
+from .speed.process import launch
 from .speed.work import Timed
 from .speed.works import WORKS
 
 RATE = 400  # samples a second
 OPENING = 3  # seconds until every connection is open
-SYSTEM_CALL = re.compile(
-    r"\b(?:socket|sock|connection|os)\.(?:sendfile|send|recv|setsockopt|getsockopt|setblocking|close|accept)\("
-)
 LAYERS = [  # the first whose pattern the place of a sample matches
-    ("trio: epoll, with its system calls", r"trio/_core/_(?:generated_)?io_"),
+    ("trio: epoll", r"trio/_core/_(?:generated_)?io_"),
     ("trio: tasks and scheduling", r"trio/_core/|outcome/|attrs|trio/_util"),
-    ("system calls", r"^socket\.py|trio/_socket"),
     ("WebSocket", r"trio_upgrade/websocket/|websockets/"),
     ("TLS", r"trio_upgrade/_(?:tls|close_notify)|\bssl\.py"),
     ("response", r"trio_upgrade/_response|encode_fields"),
-    ("accepting, tasks, deadlines", r"trio_upgrade/_(?:listeners|capacity|serving|head_timeout|statistics|server)"),
-    ("transport and upgraded stream", r"trio_upgrade/_(?:(?:socket_|stream_)?transport|upgraded_stream)\.|trio/_"),
+    (
+        "accepting, tasks, deadlines",
+        r"trio_upgrade/_(?:listeners|capacity|serving|head_timeout|peer_watch|statistics|server)|\bsocket\.py",
+    ),
+    (
+        "transport and upgraded stream",
+        r"trio_upgrade/_(?:(?:socket_|stream_)?transport|socket_state|patience|upgraded_stream)\.|trio/_",
+    ),
     ("HTTP: head, request, exchange", r"trio_upgrade/"),
     ("handler", r""),
 ]
@@ -47,10 +52,6 @@ LAYERS = [  # the first whose pattern the place of a sample matches
 
 def layer(place: str) -> str:
     """The layer of a place, as py-spy names it: `function (file:line)`."""
-    if (match := re.search(r"\((trio_upgrade/.*):(\d+)\)$", place)) is not None:
-        line = linecache.getline(str(TOP / match[1]), int(match[2]))
-        if SYSTEM_CALL.search(line):
-            return "system calls"
     found = re.search(r"^(.*) \((.*?)(?::\d+)?\)$", place)
     where = f"{found[2]} {found[1]}" if found is not None else place
     return next(name for name, pattern in LAYERS if re.search(pattern, where))
@@ -64,8 +65,8 @@ def samples(recorded: str) -> Iterator[tuple[str, int]]:
             yield stack.rpartition(";")[2], int(number)
 
 
-def profile(work: Timed, peer: str, seconds: int, processor: int | None) -> tuple[Sample, Counter[str]]:
-    """Do the work, and count samples by layer. What an operation costs is measured without py-spy.
+def layers_of(work: Timed, peer: str, seconds: int, processor: int | None) -> Counter[str]:
+    """Do the work, and count samples of Python's work by layer.
 
     Raises:
       SystemExit: py-spy cannot look into the server.
@@ -75,10 +76,9 @@ def profile(work: Timed, peer: str, seconds: int, processor: int | None) -> tupl
         tempfile.TemporaryDirectory() as folder,
         launch(PEERS[peer].program, processor, tls=work.tls, content=work.content) as running,
     ):
-        cost = work.measure(running, connections, seconds)
         output = Path(folder, "profile")
-        command = [py_spy(), "record", "--pid", str(running.pid), "--rate", str(RATE), "--duration", str(seconds)]
-        command += ["--format", "raw", "--output", str(output)]
+        command = [py_spy(), "record", "--pid", str(running.pid), "--gil", "--rate", str(RATE)]
+        command += ["--duration", str(seconds), "--format", "raw", "--output", str(output)]
         done: list[subprocess.CompletedProcess[str]] = []
         # Not before all connections are open: that is another work.
         spy = threading.Timer(
@@ -92,7 +92,21 @@ def profile(work: Timed, peer: str, seconds: int, processor: int | None) -> tupl
         counted: Counter[str] = Counter()
         for place, number in samples(output.read_text()):
             counted[layer(place)] += number
-    return cost, counted
+    return counted
+
+
+def profile(work: Timed, peer: str, seconds: int, processor: int | None) -> tuple[Sample, dict[str, float]]:
+    """What an operation costs, and of that the percentages of layers.
+
+    Raises:
+      SystemExit: perf or py-spy cannot look into the server.
+    """
+    sample, percentages = shares(work, peer, seconds, processor)
+    python = percentages.pop(PYTHON, 0) + percentages.pop(EXTENSIONS, 0)
+    counted = layers_of(work, peer, seconds, processor)
+    for which, number in counted.items():
+        percentages[which] = python * number / counted.total()
+    return sample, percentages
 
 
 def py_spy() -> str:
@@ -118,10 +132,7 @@ def main() -> None:
     for name in arguments.work:
         work = WORKS[name]
         assert isinstance(work, Timed)
-        cost, counted = profile(work, arguments.server, arguments.seconds, processor)
-        print(f"{name}: {cost.cost:.1f} us of processor time for one of {work.unit}")
-        for which, number in counted.most_common():
-            print(f"  {cost.cost * number / counted.total():6.1f} us {100 * number / counted.total():4.0f} %  {which}")
+        print_shares(name, work, *profile(work, arguments.server, arguments.seconds, processor))
 
 
 if __name__ == "__main__":

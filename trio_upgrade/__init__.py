@@ -4,11 +4,11 @@ An ordinary request gets a `Response` from a handler. An upgrade request that is
 the upgrade handler, with a `trio.abc.Stream` that cannot lose a byte.
 """
 
+from ._body import Body
 from ._exceptions import BodyTooLarge, ProtocolError
 from ._headers import Headers
 from ._limits import Limits
 from ._request import Request
-from ._request_body import Body
 from ._response import Response
 from ._server import Server
 from ._settings import RequestHandler, ShouldUpgrade, UpgradeHandler

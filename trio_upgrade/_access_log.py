@@ -24,26 +24,27 @@ def is_on() -> bool:
     return logger.isEnabledFor(logging.INFO)
 
 
-def log_response(request: Request | None, status: int, size: int) -> None:
+def log_response(to: Request | str | None, status: int, size: int) -> None:
     """Log a response.
 
     Args:
-      request: None if what it answers was not a request.
+      to: the request; if what it answers was not a request, the client's IP address, or None.
       size: how many bytes of content went over the wire.
     """
-    logger.info("%s", _line(request, status, size))
+    logger.info("%s", _line(to, status, size))
 
 
 def log_upgraded(request: Request, received: int, sent: int, seconds: float) -> None:
-    """Log the end of an upgraded stream, through which so many bytes went each way."""
+    """Log the end of an upgraded stream, through which so many bytes went each way, after both heads and the body."""
     status = 200 if request.method == "CONNECT" else 101
     logger.info("%s in=%d out=%d seconds=%.3f", _line(request, status, sent), received, sent, seconds)
 
 
-def _line(request: Request | None, status: int, size: int) -> str:
+def _line(to: Request | str | None, status: int, size: int) -> str:
     now = time.strftime("%d/%b/%Y:%H:%M:%S %z")
-    if request is None:
-        return f'- - - [{now}] "-" {status} {size} "-" "-"'
+    if not isinstance(to, Request):
+        return f'{to or "-"} - - [{now}] "-" {status} {size} "-" "-"'
+    request = to
     line = f"{request.method} {request.target} HTTP/{request.http_version}"
     referer, agent = (_quoted(", ".join(request.headers.get_list(name)) or "-") for name in ("referer", "user-agent"))
     return f"{request.client or '-'} - - [{now}] {_quoted(line)} {status} {size} {referer} {agent}"

@@ -11,6 +11,7 @@ from ._error_responses import TOO_MANY_CONNECTIONS, error_response
 from ._exceptions import ConnectionBroken, ProtocolError
 from ._exchange import Exchange, send_last_response
 from ._expect_continue import is_awaited
+from ._handler_failures import log_failure
 from ._head_timeout import HeadWait
 from ._http11 import Http11
 from ._request import Request, connection_options
@@ -21,6 +22,7 @@ from ._serving_state import ServingState
 from ._settings import Settings
 from ._statistics import Phase
 from ._transport import Transport
+from ._trusted_proxies import address_of, name_of
 from ._upgrade_exchange import call_handler, finish_upgrade
 
 __all__ = ["Connection"]
@@ -64,7 +66,7 @@ class Connection:
         failure = None
         self._start_waiting(first=True)
         try:
-            await self.transport.start(self._settings.limits.tls_handshake_timeout)
+            await self._start_tls()
             keep = True
             while keep and (exchange := await self._next_exchange()) is not None:
                 action = dispatch(exchange.request, exchange.body, self._settings)
@@ -80,24 +82,43 @@ class Connection:
                     # Not in a method: its frame would take 0.3 KB for as long as the handler runs.
                     outcome = await call_handler(exchange, handler)
                     self._phase = Phase.ACTIVE
-                    if keep := await finish_upgrade(exchange, outcome):
+                    try:
+                        keep = await finish_upgrade(exchange, outcome)
+                    finally:
+                        del handler, outcome
+                    if keep:
                         self._start_waiting(first=False)
-                    del handler, outcome
                 elif isinstance(action, Response):
+                    self._serving.client_failures.log(exchange.request, f"refused with {action.status}")
                     await exchange.refuse(action)
-                failure, exchange.failure = exchange.failure, None  # its traceback leads back here
+                failure, exchange.failure = exchange.failure, None
                 del exchange, action  # nothing of them is kept while the next request is waited for
         except ConnectionBroken:
             pass  # nobody is left to talk to, and no handler was running
         finally:
             self._stop_waiting()
             await self.transport.abort()
-        return failure
+        try:
+            return failure
+        finally:
+            del failure  # its traceback leads here, and such a cycle lives until a garbage collection
 
     def close_if_idle(self) -> None:
         """Wait for the next request only briefly, as the server shuts down."""
         if self._wait is not None:
             self._wait.close_if_idle()
+
+    async def _start_tls(self) -> None:
+        """Do the TLS handshake, if there is TLS, and log its failure."""
+        try:
+            await self.transport.start(self._settings.limits.tls_handshake_timeout)
+        except ConnectionBroken as exc:
+            self._log(f"the TLS handshake failed: {exc}")
+            raise
+
+    def _log(self, what: object) -> None:
+        """Log what the client did wrong, with its address."""
+        self._serving.client_failures.log(name_of(self.transport.peername), what)
 
     def _start_waiting(self, first: bool) -> None:
         serving, limits = self._serving, self._settings.limits
@@ -115,9 +136,12 @@ class Connection:
         try:
             head = await self._wait.receive_head()
         except ProtocolError as exc:
+            self._log(f"refused with {exc.status}: {exc}")
             await self._send_unasked(error_response(exc))
             return None
         if head is None:
+            if self._wait.was_silent:
+                self._log(f"no request came within {self._settings.limits.header_timeout} seconds")
             await self._leave()
             return None
         self._serving.counters.requests += 1
@@ -133,6 +157,8 @@ class Connection:
         try:
             return await ask(exchange.request, self._settings)
         except BaseException as exc:
+            await exchange.stop_watching()
+            log_failure(exchange.request, exc, self._serving.counters)
             await exchange.answer_failure(exc)
             return DROP
 
@@ -144,13 +170,13 @@ class Connection:
 
     async def _send_unasked(self, response: Response) -> None:
         """Send a response although there is no request, and close."""
-        await send_last_response(Reply(self.transport, awaited=False), response)
+        await send_last_response(Reply(self.transport, awaited=False), response, address_of(self.transport.peername))
         await self.transport.linger(self._settings.limits.linger_timeout)
 
     async def turn_away(self) -> None:
         """Tell the client that there is no room for it, and close."""
         try:
-            await self.transport.start(self._settings.limits.tls_handshake_timeout)
+            await self._start_tls()
             await self._send_unasked(TOO_MANY_CONNECTIONS)
         except ConnectionBroken:
             pass

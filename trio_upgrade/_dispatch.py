@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from enum import Enum
 
-from ._error_responses import CONNECT_1_0, MISDIRECTED, NO_CONNECT, error_response
+from ._error_responses import MISDIRECTED, NO_CONNECT, error_response
 from ._exceptions import BodyTooLarge
 from ._request import Request
 from ._request_body import IncomingBody
@@ -36,7 +36,7 @@ def dispatch(request: Request, body: IncomingBody, settings: Settings) -> Action
     if is_misdirected(request, settings):
         return MISDIRECTED
     if request.method == "CONNECT":
-        return dispatch_connect(request, settings)
+        return NO_CONNECT if settings.on_connect is None else UPGRADE
     try:
         body.check_length()
     except BodyTooLarge as exc:
@@ -47,13 +47,6 @@ def dispatch(request: Request, body: IncomingBody, settings: Settings) -> Action
         if settings.on_upgrade is not None:
             return UPGRADE
     return RESPOND
-
-
-def dispatch_connect(request: Request, settings: Settings) -> Action | Response:
-    """Decide who answers a CONNECT request."""
-    if request.http_version == "1.0":
-        return CONNECT_1_0
-    return NO_CONNECT if settings.on_connect is None else UPGRADE
 
 
 async def ask(request: Request, settings: Settings) -> Action:

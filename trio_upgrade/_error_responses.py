@@ -7,7 +7,6 @@ from ._headers import FieldsArgument
 from ._response import Response
 
 __all__ = [
-    "CONNECT_1_0",
     "HANDLER_FAILED",
     "MISDIRECTED",
     "NOT_FOUND",
@@ -22,7 +21,6 @@ def plain(status: int, text: str, headers: FieldsArgument = ()) -> Response:
     return Response(status, text + "\n", headers)
 
 
-CONNECT_1_0 = plain(400, "CONNECT needs HTTP/1.1")
 NOT_FOUND = plain(404, "Not Found")
 NO_CONNECT = plain(405, "CONNECT is not served here", {"Allow": ""})  # RFC 9110 section 15.5.6: it allows nothing
 MISDIRECTED = plain(421, "https is not served on this connection")  # RFC 9110 section 7.4

@@ -6,6 +6,8 @@ import logging
 
 import trio
 
+from ._printable import printable
+
 __all__ = ["BodyTooLarge", "ConnectionBroken", "Malformed", "ProtocolError", "flatten", "is_failure_of", "log_bug"]
 
 logger = logging.getLogger("trio_upgrade")
@@ -21,6 +23,9 @@ class ConnectionBroken(trio.BrokenResourceError):
     def __init__(self, message: str, transport: object) -> None:
         super().__init__(message)
         self._transport = transport
+
+    def __str__(self) -> str:
+        return printable(super().__str__())  # the peer may have written a part of it
 
 
 class ProtocolError(ConnectionBroken):
@@ -73,8 +78,15 @@ def flatten(exc: BaseException) -> list[BaseException]:
 
 
 def is_failure_of(transport: object, exc: BaseException, kind: type[ConnectionBroken] = ConnectionBroken) -> bool:
-    """Whether every exception in `exc` is a failure of this kind, of this transport."""
-    return all(isinstance(leaf, kind) and leaf._transport is transport for leaf in flatten(exc))
+    """Whether every exception in `exc` is a failure of this kind, of this transport or one that it carries."""
+    return all(isinstance(leaf, kind) and _is_carried_by(leaf._transport, transport) for leaf in flatten(exc))
+
+
+def _is_carried_by(inner: object, transport: object) -> bool:
+    """Whether a transport is `transport`, or goes through it: where a server serves inside of another's upgrade."""
+    while inner is not transport and inner is not None:
+        inner = getattr(inner, "carrier", None)
+    return inner is transport
 
 
 def log_bug(message: str, *args: object) -> None:

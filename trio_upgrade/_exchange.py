@@ -15,13 +15,14 @@ import trio
 from . import _access_log
 from ._error_responses import HANDLER_FAILED, error_response
 from ._exceptions import ConnectionBroken, ProtocolError, flatten, is_failure_of
+from ._expect_continue import owes_continue, send_continue
 from ._handler_failures import log_failure
 from ._limits import Limits
 from ._request import Request, attach, mark_over
 from ._request_body import IncomingBody
 from ._response import Response, asks_to_close, is_streamed
 from ._response_sending import send_response
-from ._sending_state import AWAITED, Reply
+from ._sending_state import AWAITED, UNFRAMED, Reply
 from ._serving_state import ServingState
 from ._settings import RequestHandler
 from ._transport import Transport
@@ -45,11 +46,23 @@ class Exchange:
       transport, limits, serving: of the connection.
 
     Attributes:
-      failure: what a handler raised, once it is logged.
+      closes: the response says that the connection is closed after it.
+      failure: what a handler raised, once it is logged and answered.
       may_answer: the handler has not closed the connection.
     """
 
-    __slots__ = ("body", "failure", "limits", "may_answer", "must_close", "reply", "request", "serving", "transport")
+    __slots__ = (
+        "body",
+        "closes",
+        "failure",
+        "limits",
+        "may_answer",
+        "must_close",
+        "reply",
+        "request",
+        "serving",
+        "transport",
+    )
 
     def __init__(
         self,
@@ -68,6 +81,7 @@ class Exchange:
         self.transport = transport
         self.limits = limits
         self.serving = serving
+        self.closes = False
         self.failure: BaseException | None = None
         self.may_answer = True
 
@@ -79,77 +93,88 @@ class Exchange:
             if not isinstance(response, Response):
                 raise TypeError(f"on_request returned {response!r}, not a Response")
         except BaseException as exc:
+            await self.stop_watching()
+            log_failure(self.request, exc, self.serving.counters)
             return await self.answer_failure(exc)
         return await self.send_response(response)
 
     async def send_response(self, response: Response) -> bool:
         """Send the response that a handler returned."""
-        close = self._cannot_keep() or asks_to_close(response)
+        self.must_close = self.must_close or asks_to_close(response)
         try:
             try:
-                await self._send(response, close)
+                if not self.body.has_ended or self.must_close or self.serving.shutdown.has_begun:
+                    await self._decide_to_close()
+                await self._send(response)
             finally:
                 self._log_access(response)
-                if (disconnect := mark_over(self.request)) is not None:
-                    await disconnect.close()
+                await self.stop_watching()
         except BaseException as exc:
+            if self.reply.sent is UNFRAMED:  # an ordinary end would make it look whole (RFC 9112 section 8)
+                await self.transport.reset()
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
+                self.serving.client_failures.log(self.request, f"the response was cut short: {exc}")
                 return False  # our own sending found that nobody is there
+            log_failure(self.request, exc, self.serving.counters)
             return await self.answer_failure(exc)
         self.body.close()
-        if not close:
-            close = not await self._drain()
-        if close:
-            await self.transport.linger(self.limits.linger_timeout)
-        return not close
+        if not self.closes and await self._drain():
+            return True
+        await self.transport.linger(self.limits.linger_timeout)
+        return False
 
-    def _send(self, response: Response, close: bool) -> Coroutine[Any, Any, None]:
-        sending = send_response(self.reply, response, self.request.method, self.request.http_version, close)
-        return self._until_reset(sending) if is_streamed(response) else sending
-
-    async def _until_reset(self, sending: Coroutine[Any, Any, None]) -> None:
-        """Send streamed content until the client resets the connection."""
+    def _send(self, response: Response) -> Coroutine[Any, Any, None]:
+        to = self.reply, response, self.request.method, self.request.http_version, self.closes
+        if not is_streamed(response):
+            return send_response(*to)
+        sending = send_response(*to, self._before_streaming)
         assert self.serving.nursery is not None
-        with self.serving.peers.cancel_on_reset(self.transport, self.serving.nursery) as scope:
-            return await sending
-        if scope.cancelled_caught:
-            raise ConnectionBroken("the client has reset the connection", self.transport)
+        return self.serving.peers.run_until_reset(self.transport, self.serving.nursery, sending)
+
+    async def stop_watching(self) -> None:
+        """Take note that the response was sent, or cannot be: nobody waits for the client's disconnect from now on."""
+        if (disconnect := mark_over(self.request)) is not None:
+            await disconnect.close()
 
     def _log_access(self, response: Response) -> None:
         if self.reply.sent.has_begun and _access_log.is_on():
             _access_log.log_response(self.request, response.status, self.reply.content_size)
 
-    def _cannot_keep(self) -> bool:
-        """The connection cannot be kept for another request (RFC 9112 section 9.3)."""
+    async def _before_streaming(self) -> bool:
+        """Prepare for the head of streamed content, whose maker may still read the body; returns `closes`.
+
+        Once the client has the head, it does not wait for a 100 (Continue), and may never send the body.
+        """
+        if self.body.may_be_read and owes_continue(self.reply):
+            await send_continue(self.reply)
+        await self._decide_to_close()
+        return self.closes
+
+    async def _decide_to_close(self) -> None:
+        """Decide whether the connection closes after the response (RFC 9112 section 9.3).
+
+        It does if an unread body may be longer than what is discarded: the client has to know before it sends its
+        next request after that (section 9.6).
+        """
         body = self.body
-        return (
-            self.must_close
-            or self.serving.shutdown.has_begun
-            or body.is_broken
-            or (self.reply.sent is AWAITED and not body.has_ended)
-            or body.length_left > self.limits.max_drain
-        )
+        self.closes = self.must_close or self.serving.shutdown.has_begun
+        if not self.closes and not body.has_ended:
+            self.closes = self.reply.sent is AWAITED or not await body.ends_within(self.limits.max_drain)
 
     async def _drain(self) -> bool:
         """Discard the rest of the body; False if the connection cannot be kept."""
         if self.body.has_ended:
             return True
         drained = False
-        with self.serving.shutdown.cancel_scope(), contextlib.suppress(ProtocolError, trio.BusyResourceError):
-            drained = await self.body.discard(self.limits.max_drain)
+        try:
+            with self.serving.shutdown.cancel_scope(), contextlib.suppress(trio.BusyResourceError):
+                drained = await self.body.discard(self.limits.max_drain)
+        except ProtocolError as exc:
+            self.serving.client_failures.log(self.request, exc)
         return drained
 
     async def answer_failure(self, exc: BaseException) -> bool:
-        """Log what a handler raised, answer it if nothing was sent, and close.
-
-        Raises:
-          BaseException: the part of it that must end the task.
-        """
-        if (disconnect := mark_over(self.request)) is not None:
-            await disconnect.close()
-        if others := log_failure(self.request, exc, self.serving.counters):
-            raise others
-        self.failure = exc
+        """Answer what a handler raised, once it is logged, if nothing was sent, and close."""
         if self.may_answer and not self.reply.sent.has_begun:
             response = HANDLER_FAILED
             leaf = flatten(exc)[0]
@@ -157,6 +182,7 @@ class Exchange:
                 response = error_response(leaf)
             with contextlib.suppress(ConnectionBroken):  # nobody is left to talk to
                 await self.refuse(response)
+        self.failure = exc  # not before: its traceback leads back here, and a cancellation would keep the cycle
         return False
 
     async def refuse(self, response: Response) -> bool:
@@ -166,17 +192,20 @@ class Exchange:
         return False
 
 
-async def send_last_response(reply: Reply, response: Response, request: Request | None = None) -> None:
+async def send_last_response(reply: Reply, response: Response, to: Request | str | None) -> None:
     """Send a response of the server's own, which says `Connection: close`, and log it.
+
+    Args:
+      to: the request; if what it answers was not a request, the client's IP address, or None.
 
     Raises:
       ConnectionBroken: the peer does not take it.
     """
     try:
-        await send_response(reply, response, request.method if request else "GET", "1.1", close=True)
+        await send_response(reply, response, to.method if isinstance(to, Request) else "GET", "1.1", close=True)
     finally:
         if _access_log.is_on():
-            _access_log.log_response(request, response.status, reply.content_size)
+            _access_log.log_response(to, response.status, reply.content_size)
 
 
 def awaitable(answer: Awaitable[T], what: str) -> Awaitable[T]:

@@ -13,11 +13,11 @@ __all__ = ["log_failure"]
 logger = logging.getLogger("trio_upgrade")
 
 
-def log_failure(request: Request, exc: BaseException, counters: Counters) -> BaseException | None:
+def log_failure(request: Request, exc: BaseException, counters: Counters) -> None:
     """Log what a handler raised, on DEBUG if it was only that its own peer failed.
 
-    Returns:
-      What is not an `Exception`, such as Cancelled or KeyboardInterrupt: that must end the task.
+    Raises:
+      BaseException: the part of it that must end the task, such as Cancelled or KeyboardInterrupt.
     """
     failure, others = split(exc)
     if failure is not None:
@@ -26,7 +26,11 @@ def log_failure(request: Request, exc: BaseException, counters: Counters) -> Bas
             counters.handler_errors += 1
         level = logging.DEBUG if is_peers else logging.ERROR
         logger.log(level, "%r: the handler raised", request, exc_info=failure)
-    return others
+    if others is not None:
+        try:
+            raise others
+        finally:
+            del exc, others  # its traceback leads here
 
 
 def split(exc: BaseException) -> tuple[BaseException | None, BaseException | None]:

@@ -50,6 +50,7 @@ class HeadWait:
 
     Attributes:
       deadline: when the wait ends, in `trio.current_time`; math.inf if it does not wait.
+      was_silent: it has ended since nothing came in the time for the connection's first request.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class HeadWait:
         "_transport",
         "_waiting",
         "deadline",
+        "was_silent",
     )
 
     def __init__(
@@ -84,20 +86,27 @@ class HeadWait:
         self._quiet_since = math.inf
         self._waiting = NO_HEAD
         self.deadline = math.inf
+        self.was_silent = False
 
     @property
     def is_idle(self) -> bool:
         """The connection waits for the first byte of a request."""
         return self._waiting is FIRST_BYTE
 
+    @property
+    def idle_since(self) -> float:
+        """Since when it is idle, in `trio.current_time`; math.inf if it is not."""
+        return self._quiet_since if self._waiting is FIRST_BYTE else math.inf
+
     async def receive_head(self) -> Head | None:
         """Wait for the next request's head.
 
         Returns:
-          None if none will come: the peer has ended or vanished, or has sent nothing in time.
+          None if none will come: the peer has ended, or has sent nothing in time.
 
         Raises:
           ProtocolError: it is malformed, cut off, or did not arrive in time.
+          ConnectionBroken: the peer has vanished.
         """
         http = self._http
         try:
@@ -107,9 +116,9 @@ class HeadWait:
                     more = await http.fill()
                 except trio.WouldBlock:  # the time is up, or this was to end an earlier wait
                     if self._waiting is FIRST_BYTE:
+                        is_late = self.deadline <= trio.current_time() and not self._shutdown.has_begun
+                        self.was_silent = self._is_first and is_late
                         return None
-                except trio.BrokenResourceError:
-                    return None
                 else:
                     if not more:
                         self._check_cut_off()
@@ -152,7 +161,7 @@ class HeadWait:
             self._timers.note(self, min(self.deadline, self._quiet_since + QUIET))
 
     def interrupt(self) -> None:
-        """End the wait, if nothing has arrived."""
+        """End the wait, if nothing has arrived. The connection then closes."""
         self._transport.interrupt()
 
 

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import trio
 from trio.lowlevel import checkpoint
 
-from ._socket_transport import SocketTransport, set_options
+from ._socket_options import set_options
+from ._socket_transport import SocketTransport
 
 __all__ = ["Take", "accept_from", "open_tcp_listeners", "open_unix_listener"]
 

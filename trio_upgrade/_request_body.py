@@ -1,4 +1,4 @@
-"""The body of a request: what bounds it, who reads it, and what follows it.
+"""The body of a request as it arrives: what bounds it, who reads it, and what follows it.
 
 Its bytes come out of the buffer first, then from the transport, and go through the decoder of its framing.
 What follows the body is simply what is still in the buffer.
@@ -8,8 +8,8 @@ This module knows nothing of handlers, responses or what an upgrade is for.
 
 from __future__ import annotations
 
+import copy
 import math
-import operator
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -26,7 +26,7 @@ from ._request_head import Head
 from ._sending_state import Reply
 from ._transport import RECEIVE_SIZE, Transport
 
-__all__ = ["Body", "IncomingBody"]
+__all__ = ["IncomingBody"]
 
 AHEAD = 64 * 1024  # bytes that are read before anybody asks for them, to find out whether the client has left
 
@@ -117,6 +117,11 @@ class IncomingBody:
         return len(self._http.buffer)
 
     @property
+    def size(self) -> int:
+        """How many bytes of it were read, with the overhead of chunks."""
+        return 0 if self._framing is None else self._size
+
+    @property
     def is_over(self) -> bool:
         """All of it was read, nothing else is in the buffer, and no task reads: the transport comes next."""
         return self._stage is ENDED and not self._http.buffer and not self.being_read
@@ -125,6 +130,11 @@ class IncomingBody:
     def length_left(self) -> int:
         """How many bytes of a body with a Content-Length are unread; 0 for a chunked one."""
         return 0 if self._framing is None else self._framing.length_left
+
+    @property
+    def may_be_read(self) -> bool:
+        """A handler may read it, and there is more of it to come."""
+        return self._access is OPEN and self._stage is ARRIVING
 
     def check_length(self) -> None:
         """Refuse a body whose Content-Length is over `Limits.max_body_size`.
@@ -158,6 +168,39 @@ class IncomingBody:
             return await self._receive(max_bytes)
         finally:
             self.being_read = False
+
+    async def ends_within(self, limit: int) -> bool:
+        """Whether its end is certain to be among the next `limit` bytes: of a chunked body, if it has arrived.
+
+        It waits for nothing. If another task reads the body, nothing is certain.
+        """
+        if self._stage is not ARRIVING or self.being_read:
+            return self._stage is ENDED
+        if self.length_left:
+            return self.length_left <= limit
+        if self._limits.max_body_size is not None:
+            limit = min(limit, self._limits.max_body_size - self._size)
+        self._claim_read()
+        try:
+            return await self._chunks_end_within(limit)
+        finally:
+            self.being_read = False
+
+    async def _chunks_end_within(self, limit: int) -> bool:
+        ahead, at = copy.copy(self._framing), 0
+        assert ahead is not None
+        while not ahead.has_ended:
+            await checkpoint()
+            try:
+                _, used = ahead.decode(self._http.buffer[at:limit], RECEIVE_SIZE)
+            except Malformed:
+                return False
+            at += used
+            if not used:
+                if len(self._http.buffer) >= limit or not (arrived := await self._wait_for_more(0)):
+                    return False
+                self._http.buffer += arrived
+        return True
 
     async def discard(self, limit: float) -> bool:
         """Read the rest of it, and throw that away.
@@ -238,13 +281,21 @@ class IncomingBody:
             if piece := self._next_piece(arrived, max_bytes):
                 return piece
             if self._stage is ARRIVING:
-                arrived = await self._wait_for_more()
+                more = await self._wait_for_more(self._patience)
+                arrived = more or b""
+                if more is None and self._stage is ARRIVING:
+                    self._break_off(
+                        f"the request's body did not arrive within {self._limits.request_timeout} seconds", 408
+                    )
+                arrived = more or b""
         if self._stage is BROKEN:
             raise self._error()
         return b""
 
-    async def _wait_for_more(self) -> bytes | bytearray:
-        """Wait for more bytes, for what is left of `Limits.request_timeout`.
+    async def _wait_for_more(self, patience: float) -> bytes | bytearray | None:
+        """Wait for more bytes, for so many seconds; None if none came. What it waits counts as `request_timeout`.
+
+        If a task reads ahead, they are in the buffer, and b"" is returned.
 
         Of a body with a length, they are at most its rest. What follows stays in the kernel, from where the
         next head, or the upgraded stream, has it without another copy.
@@ -254,21 +305,19 @@ class IncomingBody:
         data: bytes | bytearray | None = None
         try:
             if self._ahead is not None:
-                with trio.CancelScope(deadline=begin + self._patience):
+                with trio.CancelScope(deadline=begin + patience):
                     await self._ahead.wait()
                     return b""
             else:
-                data = await self._transport.receive_before(begin + self._patience, size)
+                data = await self._transport.receive_before(begin + patience, size)
         except ConnectionBroken as exc:
             self._break_off(f"the peer vanished in the middle of the request's body: {exc}")
             return b""
         finally:
             self._patience -= trio.current_time() - begin
-        if data is None:
-            self._break_off(f"the request's body did not arrive within {self._limits.request_timeout} seconds", 408)
-        elif not data:
+        if data is not None and not data:
             self._break_off("the peer closed in the middle of the request's body")
-        return data or b""
+        return data
 
     def _next_piece(self, arrived: bytes | bytearray, max_bytes: int) -> bytes:
         """The next piece of what is in the buffer and has just arrived; b"" if more must arrive, or nothing will."""
@@ -306,72 +355,3 @@ class IncomingBody:
         """Remember why nothing more can be read. A new error for each read keeps no traceback alive."""
         self._stage = BROKEN
         self._error = error
-
-
-class Body(trio.abc.ReceiveStream):
-    """The body of a request, without its framing.
-
-    Reading sends the 100 (Continue) first if the client waits for one. Reading may go on while the
-    response is sent. If a handler leaves some of it unread, the server discards that.
-    """
-
-    __slots__ = ("_incoming",)
-
-    def __init__(self, incoming: IncomingBody) -> None:
-        self._incoming = incoming
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive the next part of the body.
-
-        Args:
-          max_bytes: how many bytes it may have; None for as many as have arrived, up to 96 KiB.
-
-        Returns:
-          b"" at the end, and at every call after that.
-
-        Raises:
-          ProtocolError: the body is malformed, was cut off, or did not arrive within
-            `Limits.request_timeout`. Every later call raises it, too.
-          BodyTooLarge: it is longer than `Limits.max_body_size`.
-          trio.ClosedResourceError: it was closed, its request was answered, or it was discarded
-            because the upgraded stream was read.
-          trio.BusyResourceError: another task reads the body or the upgraded stream.
-
-        Cancelled, it has taken no byte.
-        """
-        if max_bytes is None:
-            max_bytes = RECEIVE_SIZE
-        elif operator.index(max_bytes) < 1:
-            raise ValueError("max_bytes must be >= 1")
-        return await self._incoming.receive(max_bytes)
-
-    async def read(self, *, limit: int = 2**20) -> bytes:
-        """Read the body to its end.
-
-        Args:
-          limit: how many bytes it may have, by default 1 MiB.
-
-        Raises:
-          BodyTooLarge: it has more. If you don't catch it, the client gets a 413.
-          ProtocolError, trio.ClosedResourceError, trio.BusyResourceError: see `receive_some`.
-
-        Cancelled, it loses what it has read so far.
-        """
-        if self._incoming.length_left > limit:
-            await checkpoint()
-            raise self._incoming.too_large(limit)
-        parts = []
-        size = 0
-        while part := await self._incoming.receive(RECEIVE_SIZE):
-            parts.append(part)
-            size += len(part)
-            if size > limit:
-                raise self._incoming.too_large(limit)
-            if self._incoming.has_ended:
-                break
-        return b"".join(parts)
-
-    async def aclose(self) -> None:
-        """Read no more of the body. The server discards the rest of it."""
-        self._incoming.close()
-        await checkpoint()

@@ -18,7 +18,7 @@ import h11
 from ._exceptions import Malformed
 from ._headers import TOKEN, Headers, headers_of, join_fields
 
-__all__ = ["LONGEST", "Head", "check_trailers", "read_any", "read_head", "read_plain"]
+__all__ = ["LONGEST", "Head", "check_trailers", "is_authority", "read_any", "read_head", "read_plain"]
 
 LONGEST = 2**63 - 1  # a longer chunk or body is one that another recipient may take for a short one
 
@@ -26,12 +26,12 @@ LONGEST = 2**63 - 1  # a longer chunk or body is one that another recipient may 
 FIELD_LINES = rf"(?:{TOKEN}:[\t\x20-\x7e\x80-\xff]*+\r\n)*+"
 PLAIN = re.compile(rf"({TOKEN}) (/[\x21\x22\x24-\x7e]*+) HTTP/(1\.[01])(\r\n{FIELD_LINES})\r\n".encode("latin-1"))
 PLAIN_TRAILERS = re.compile(rf"{FIELD_LINES}\r\n".encode("latin-1"))
-# The fields that frame the body, or let the client wait for a 100 (Continue), and the values that are simple
-FRAMING_FIELD = re.compile(rb"\r\n(content-length|transfer-encoding|expect):[\t ]*([^\r]*)", re.IGNORECASE)
+# The fields that a server has to look at, whatever is asked; and the values of theirs that are simple
+SERVER_FIELD = re.compile(rb"\r\n(host|content-length|transfer-encoding|expect):[\t ]*+([^\r]*)", re.IGNORECASE)
 PLAIN_LENGTH = re.compile(rb"[0-9]{1,18}")  # which is below LONGEST
 
 # RFC 3986 section 3.2.2, but no comma: that is what two Host fields look like once they are joined
-HOSTNAME = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)"
+HOSTNAME = r"(?:\[[0-9A-Fa-f:.]+\]|(?:[-A-Za-z0-9._~!$&'()*+;=]++|%[0-9A-Fa-f]{2})++)"
 # RFC 9110 sections 7.2, 4.2.1 and 4.2.4: Host = uri-host [ ":" port ]; with a port, there is a host; no user
 AUTHORITY = HOSTNAME + r"(?::[0-9]*)?"
 HOST = re.compile(f"(?:{AUTHORITY})?")
@@ -82,26 +82,27 @@ def read_plain(data: bytes, max_fields: int) -> Head | None:
     if match is None:
         return None
     method, target, version, section = match.groups()
-    headers = headers_of(section)
-    hosts = headers.get_list("host")
-    if len(hosts) != 1 and (hosts or version == b"1.1"):
-        return None
-    if hosts and not _is_authority(hosts[0]):
-        return None
-    lowered = section.lower()
     if method == b"CONNECT" or section.count(b"\n") - 1 > max_fields:
         return None
-    if b"\r\ncontent-length:" in lowered or b"\r\ntransfer-encoding:" in lowered or b"\r\nexpect:" in lowered:
-        framing = _plain_framing(section, version)
-        return framing and Head(method, target, version, headers, *framing)
-    return Head(method, target, version, headers)
-
-
-def _plain_framing(section: bytes, version: bytes) -> tuple[int, bool, bool] | None:
-    """The length of the body, whether it is chunked, and whether the client waits; None if that is not simple."""
-    found = FRAMING_FIELD.findall(section)
+    found = SERVER_FIELD.findall(section)
     fields = {name.lower(): value.rstrip(b" \t") for name, value in found}
-    if len(fields) < len(found) or version == b"1.0":
+    host = fields.pop(b"host", None)
+    if len(fields) + (host is not None) < len(found):
+        return None  # one of them is given twice
+    if host is None:
+        if version == b"1.1":
+            return None
+    elif not is_authority(host.decode("latin-1")):
+        return None
+    if not fields:
+        return Head(method, target, version, headers_of(section))
+    framing = _plain_framing(fields, version)
+    return framing and Head(method, target, version, headers_of(section), *framing)
+
+
+def _plain_framing(fields: dict[bytes, bytes], version: bytes) -> tuple[int, bool, bool] | None:
+    """The length of the body, whether it is chunked, and whether the client waits; None if that is not simple."""
+    if version == b"1.0":
         return None
     length, coding, expectation = map(fields.get, (b"content-length", b"transfer-encoding", b"expect"))
     if expectation not in (None, b"100-continue") or coding not in (None, b"chunked"):
@@ -129,14 +130,14 @@ def read_any(data: bytes, max_fields: int) -> Head:
         raise Malformed("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
     _check_target(request)
     headers = headers_of(join_fields(request.headers.raw_items()))
-    if not all(map(_is_authority, headers.get_list("host"))):
+    if not all(map(is_authority, headers.get_list("host"))):
         raise Malformed("the Host field is malformed")
     length, chunked = _framing(request, data)
     expects_continue = parser.they_are_waiting_for_100_continue
     return Head(request.method, request.target, request.http_version, headers, length, chunked, expects_continue)
 
 
-def _is_authority(value: str) -> bool:
+def is_authority(value: str) -> bool:
     """Whether `value` is a host, with or without a port, or empty."""
     if not HOST.fullmatch(value):
         return False
@@ -152,9 +153,9 @@ def _check_target(request: h11.Request) -> None:
     method, target = request.method, request.target
     if method == b"CONNECT":
         authority = CONNECT_TARGET.fullmatch(target)
-        fine = authority is not None and int(authority[2]) < 2**16 and _is_authority(authority[1].decode())
+        fine = authority is not None and int(authority[2]) < 2**16 and is_authority(authority[1].decode())
     elif absolute := ABSOLUTE_TARGET.fullmatch(target):
-        fine = _is_authority(absolute[1].decode())
+        fine = is_authority(absolute[1].decode())
     else:
         fine = TARGET.fullmatch(target) is not None or (method == b"OPTIONS" and target == b"*")
     if not fine:

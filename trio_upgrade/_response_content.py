@@ -35,9 +35,11 @@ def check_content(content: object) -> bytes | Streamed:
     Raises:
       TypeError: it is neither bytes, nor a str, nor an async iterable or what gives one.
     """
+    if isinstance(content, bytes):
+        return bytes(content)
     if isinstance(content, str):
         return content.encode()
-    if isinstance(content, bytes | bytearray | memoryview):
+    if isinstance(content, bytearray | memoryview):
         return bytes(content)
     if not hasattr(content, "__aiter__") and not hasattr(content, "__aenter__"):
         raise TypeError(f"content is bytes, str or an async iterable of bytes, not {type(content).__name__}")
@@ -62,6 +64,11 @@ class StreamEncoder:
         self.length = length
         self.chunked = length is None and http_version == "1.1"
         self._size = 0
+
+    @property
+    def is_framed(self) -> bool:
+        """The client can tell content that is whole from content that was cut off, however the connection ends."""
+        return self.chunked or self.length is not None
 
     def encode(self, item: object) -> bytes:
         """One item of the content, as it goes over the wire; b"" if it is empty.

@@ -59,6 +59,8 @@ def encode_given(status: int, headers: FieldsArgument, content_type: str | None,
         raise TypeError(f"the content type is a str, not {content_type!r}")
     if not 200 <= status <= 999:
         raise ValueError(f"the status of a response is from 200 to 999, not {status!r}")
+    if isinstance(headers, str):
+        raise TypeError(f"headers are pairs or a mapping, not a str: Response(..., content_type={headers!r})?")
     fields = encode_fields(headers, NOT_GIVEN)
     names = {name.lower() for name, _ in fields}
     if b"content-type" in names:

@@ -42,6 +42,7 @@ class Sent(Enum):
     INTERIM = "an interim response is being sent", False
     INTERIM_CUT = "a part of an interim response: nothing can follow it", False
     RESPONSE = "the response is being sent: its head, content or trailer section", True
+    UNFRAMED = "the same, and only the end of the connection will tell that it is whole", True
     COMPLETE = "the response", True
     SWITCHING = "the head of the response that hands the connection over is being sent", True
     SWITCH_CUT = "a part of that head: nothing can follow it", True
@@ -51,15 +52,16 @@ class Sent(Enum):
 
 
 # As names of the module: Python 3.11 looks an enum's member up ten times as slowly.
-AWAITED, NOTHING, INTERIM, INTERIM_CUT, RESPONSE, COMPLETE, SWITCHING, SWITCH_CUT, SWITCHED = Sent
+AWAITED, NOTHING, INTERIM, INTERIM_CUT, RESPONSE, UNFRAMED, COMPLETE, SWITCHING, SWITCH_CUT, SWITCHED = Sent
 
 # What may follow what. Another interim response, or a trailer section, adds no state.
 NEXT: dict[Sent, tuple[Sent, ...]] = {
-    AWAITED: (INTERIM, RESPONSE),
-    NOTHING: (INTERIM, RESPONSE, SWITCHING),
+    AWAITED: (INTERIM, RESPONSE, UNFRAMED),
+    NOTHING: (INTERIM, RESPONSE, UNFRAMED, SWITCHING),
     INTERIM: (NOTHING, INTERIM_CUT),
     INTERIM_CUT: (),
     RESPONSE: (COMPLETE,),
+    UNFRAMED: (COMPLETE,),
     COMPLETE: (),
     SWITCHING: (SWITCHED, SWITCH_CUT),
     SWITCH_CUT: (),
@@ -98,7 +100,7 @@ class Reply:
 
     @property
     def content_size(self) -> int:
-        """How many bytes of the response's content were sent, with the overhead of its chunks."""
+        """How many bytes of the response's content, with the overhead of its chunks, or of the stream were sent."""
         return max(self._transport.bytes_sent - self._sent_before, 0) if self.sent.has_begun else 0
 
     # ---- interim responses
@@ -136,8 +138,11 @@ class Reply:
 
     # ---- the response
 
-    async def send_head(self, head: bytes, content: bytes = b"") -> None:
+    async def send_head(self, head: bytes, content: bytes = b"", framed: bool = True) -> None:
         """Send the head of the response, and the first of its content, in one write if that is small.
+
+        Args:
+          framed: a length or chunks tell where the content ends, and not the end of the connection.
 
         If it is cancelled, the connection is broken.
 
@@ -146,7 +151,7 @@ class Reply:
         """
         if self.sent is INTERIM or self.sent is INTERIM_CUT:
             await self.wait_for_interim()
-        self._move(RESPONSE)
+        self._move(RESPONSE if framed else UNFRAMED)
         self._sent_before = self._transport.bytes_sent + len(head)
         if len(content) <= JOINED:
             await self._transport.send_all(head + content)
@@ -183,6 +188,8 @@ class Reply:
             raise RuntimeError("a response was already sent on this stream")
         await checkpoint_if_cancelled()
         self._move(SWITCHING)
+        end = head.find(b"\r\n\r\n") + 4  # a handler that writes its own may send more at once
+        self._sent_before = self._transport.bytes_sent + (end if end > 3 else len(head))
         try:
             await self._transport.send_all(head)
         except BaseException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import ssl
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 import trio
 
 from ._capacity import Capacity
+from ._head_timeout import HeadWait
 from ._limits import Limits
 from ._listeners import open_tcp_listeners, open_unix_listener
 from ._serving import Serving
@@ -48,9 +50,10 @@ class Server:
         there is no `on_upgrade`, the connection of an accepted request is closed at once.
       on_connect: like `on_upgrade`, for CONNECT requests. By default they get a 405.
       limits: bounds on time and size, a `Limits`.
-      trusted_proxies: a list of the IP networks of the proxies whose X-Forwarded-For and
-        X-Forwarded-Proto are believed, such as "10.0.0.0/8"; "unix" in it believes whoever connects
-        through a Unix socket. By default nobody is believed.
+      trusted_proxies: a list of the IP networks of the proxies whose X-Forwarded-For,
+        X-Forwarded-Proto and X-Forwarded-Host are believed, such as "10.0.0.0/8"; "unix" in it
+        believes whoever connects through a Unix socket. By default nobody is believed. A proxy that
+        is trusted must set each of these fields or remove it, or clients write it.
 
     Raises:
       TypeError: a handler cannot be called, or another argument has the wrong type.
@@ -80,7 +83,7 @@ class Server:
             limits=Limits() if limits is None else limits,
             proxies=TrustedProxies(trusted_proxies),
         )
-        self._capacity = Capacity(self.limits.max_connections)
+        self._capacity = Capacity(self.limits.max_connections, self._waits)
         self._counters = Counters()
         self._shutdown = Shutdown()
         self._servings: list[Serving] = []
@@ -240,7 +243,10 @@ class Server:
         finally:
             await transport.abort()
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # its traceback leads here
 
     @contextlib.contextmanager
     def _register(self) -> Iterator[Serving]:
@@ -259,6 +265,11 @@ class Server:
             self._servings.remove(serving)
             if not self._servings:
                 self._ended.set()
+
+    def _waits(self) -> Iterator[HeadWait]:
+        """The waits for a request, of all connections that `Limits.max_connections` counts."""
+        listening = (serving for serving in self._servings if serving.is_listening)
+        return itertools.chain.from_iterable(serving.state.head_timers.waits for serving in listening)
 
     @property
     def nursery(self) -> trio.Nursery:
@@ -330,7 +341,7 @@ class Server:
             )
         if self._servings:
             deadline = trio.current_time() + grace
-            self._shutdown.begin()
+            self._shutdown.begin(deadline)
             for serving in self._servings:
                 serving.shut_down(deadline)
             await self._ended.wait()

@@ -14,7 +14,7 @@ from typing import Any
 
 import trio
 
-from ._capacity import Capacity
+from ._capacity import Capacity, Newcomer
 from ._connection import Connection
 from ._exceptions import log_bug
 from ._listeners import accept_from
@@ -23,7 +23,8 @@ from ._settings import Settings
 from ._socket_transport import SocketTransport
 from ._stream_transport import as_transport
 from ._tls_transport import TlsTransport
-from ._transport import Transport
+from ._transport import Transport, close_at_once
+from ._trusted_proxies import name_of
 
 __all__ = ["Serving"]
 
@@ -50,6 +51,11 @@ class Serving:
         self._inner: trio.Nursery | None = None  # of the connections, and of what accepts them
         self._accept_scopes: list[trio.CancelScope] = []
         self._deadline = math.inf
+
+    @property
+    def is_listening(self) -> bool:
+        """It has listeners; otherwise its one connection was not accepted here."""
+        return bool(self._accept_scopes)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[trio.Nursery]:
@@ -89,11 +95,25 @@ class Serving:
                 task_status.started([trio.SSLListener(listener, ssl_context) for listener in listeners])
 
     def _accept(self, nursery: trio.Nursery, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
-        """Run an accepted connection in a task of its own, if there is room for it."""
+        """Run an accepted connection in a task of its own, if there is room for it, or soon will be."""
         if self._capacity.admit():
             nursery.start_soon(self._run_isolated, ssl_context, stream)
+        elif newcomer := self._capacity.queue():
+            nursery.start_soon(self._run_in_turn, newcomer, ssl_context, stream)
         else:
             nursery.start_soon(self._turn_away, ssl_context, stream)
+
+    async def _run_in_turn(
+        self, newcomer: Newcomer, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream
+    ) -> None:
+        """Run a connection once an idle one has made room for it, or turn it away."""
+        try:
+            has_room = await self._capacity.wait(newcomer)
+        except BaseException:
+            await close_at_once(stream)
+            raise
+        run = self._run_isolated if has_room else self._turn_away
+        await run(ssl_context, stream)
 
     async def _run_isolated(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Run a connection; an error of ours ends that connection alone."""
@@ -101,7 +121,7 @@ class Serving:
         try:
             await connection.run()
         except Exception:
-            log_bug("a connection from %r failed inside the server", connection.transport.peername)
+            log_bug("a connection from %s failed inside the server", name_of(connection.transport.peername))
         finally:
             self._remove(connection)
             self._capacity.release()
@@ -118,9 +138,12 @@ class Serving:
             finally:
                 self._remove(connection)
 
-        async with self.open() as nursery:
-            nursery.start_soon(run)
-        return failure
+        try:
+            async with self.open() as nursery:
+                nursery.start_soon(run)
+            return failure
+        finally:
+            del failure  # its traceback leads here
 
     def _transport_of(self, stream: trio.abc.Stream, ssl_context: ssl.SSLContext | None) -> Transport:
         """The transport of an accepted connection, over TLS if there is a context."""
@@ -144,13 +167,16 @@ class Serving:
     async def _turn_away(self, ssl_context: ssl.SSLContext | None, stream: trio.abc.Stream) -> None:
         """Say that there are too many connections. If many are told already, just close."""
         self.state.counters.refused += 1
+        if self._capacity.count_refusal():
+            assert self._outer is not None
+            self._outer.start_soon(self._capacity.report)
         transport = self._transport_of(stream, ssl_context)
         if not self._capacity.start_turning_away():
             return await transport.abort()
         try:
             await Connection(transport, self._settings(), self.state).turn_away()
         except Exception:
-            log_bug("turning %r away failed inside the server", transport.peername)
+            log_bug("turning %s away failed inside the server", name_of(transport.peername))
         finally:
             self._capacity.finish_turning_away()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import trio
 
+from ._client_failures import ClientFailures
 from ._head_timeout import HeadTimers
 from ._peer_watch import PeerWatch
 from ._shutdown import Shutdown
@@ -20,6 +21,7 @@ class ServingState:
     Attributes:
       server: the `Server`, for `Request.server` alone.
       shutdown: the server's shutdown.
+      client_failures: the log of what clients do wrong before a handler hears of it.
       counters: count what the server's connections do.
       head_timers: end the waits for a request's head that take too long.
       peers: notices that clients have left.
@@ -27,12 +29,13 @@ class ServingState:
       keepalive: what looks after the WebSockets among them; None until there is one.
     """
 
-    __slots__ = ("counters", "head_timers", "keepalive", "nursery", "peers", "server", "shutdown")
+    __slots__ = ("client_failures", "counters", "head_timers", "keepalive", "nursery", "peers", "server", "shutdown")
 
     def __init__(self, server: Any, shutdown: Shutdown, counters: Counters) -> None:
         self.server = server
         self.shutdown = shutdown
         self.counters = counters
+        self.client_failures = ClientFailures()
         self.head_timers = HeadTimers()
         self.peers = PeerWatch()
         self.nursery: trio.Nursery | None = None

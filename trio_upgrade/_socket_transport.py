@@ -9,6 +9,7 @@ import contextlib
 import operator
 import os
 import socket as stdlib_socket
+from collections.abc import Coroutine
 from enum import Enum
 from typing import Any
 
@@ -23,21 +24,14 @@ from trio.lowlevel import (
 )
 
 from ._exceptions import ConnectionBroken
+from ._socket_options import end_both_ways, reset_on_close
 from ._socket_state import Peer, peer_state, unacknowledged
 from ._transport import RECEIVE_SIZE, Buffer, Transport, discard_until_end, quiet, wait_patiently
 
-__all__ = ["SocketTransport", "set_options"]
+__all__ = ["SocketTransport"]
 
 
-SENDFILE_PIECE = 1024 * 1024  # bytes; then others get a turn
-
-# A client that has closed, and not only half-closed, answers a keep-alive probe with a reset once its own system has
-# forgotten the connection: on Linux after 60 seconds. So the probes begin then.
-TCP_OPTIONS = [
-    (getattr(stdlib_socket, name), value)
-    for name, value in [("TCP_NODELAY", 1), ("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)]
-    if hasattr(stdlib_socket, name)
-]
+SENDFILE_PIECE = 4 * 1024 * 1024  # bytes, which take the kernel about a millisecond; then others get a turn
 
 
 class Ours(Enum):
@@ -67,14 +61,6 @@ class Wake(Enum):
 
 
 INTERRUPT, EVICTION = Wake
-
-
-def set_options(socket: stdlib_socket.socket | trio.socket.SocketType) -> None:
-    """On TCP, send small messages at once, and find out when a peer has vanished, or has closed long ago."""
-    with contextlib.suppress(OSError):
-        socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_KEEPALIVE, 1)
-        for option, value in TCP_OPTIONS:
-            socket.setsockopt(stdlib_socket.IPPROTO_TCP, option, value)
 
 
 class SocketTransport(Transport):
@@ -135,8 +121,13 @@ class SocketTransport(Transport):
     async def start(self, timeout: float | None) -> None:
         """There is no handshake on a bare socket."""
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """See `trio.abc.ReceiveStream.receive_some`. A cancelled call has taken no byte."""
+    async def receive_some(self, max_bytes: int | None = None, always_yields: bool = True) -> bytes:
+        """See `trio.abc.ReceiveStream.receive_some`. A cancelled call has taken no byte.
+
+        Args:
+          max_bytes: how many bytes to receive at most; None for 96 KiB.
+          always_yields: also if bytes have arrived already, other tasks have their turn.
+        """
         if max_bytes is None:
             max_bytes = RECEIVE_SIZE
         elif operator.index(max_bytes) < 1:
@@ -154,7 +145,8 @@ class SocketTransport(Transport):
             except BlockingIOError:
                 data = None
             else:
-                await cancel_shielded_checkpoint()
+                if always_yields:
+                    await cancel_shielded_checkpoint()
             while data is None:
                 if self._wake is INTERRUPT:  # and the last call to recv found nothing
                     self._wake = None
@@ -181,7 +173,9 @@ class SocketTransport(Transport):
         finally:
             self._receiving = False
 
-    receive_interruptibly = receive_some
+    def receive_interruptibly(self, max_bytes: int | None = None) -> Coroutine[Any, Any, bytes]:
+        """See `Transport.receive_interruptibly`."""
+        return self.receive_some(max_bytes, False)
 
     async def receive_before(self, deadline: float, max_bytes: int) -> bytes | None:
         """See `Transport.receive_before`. The cancel scope costs more than a call: it is only for a wait."""
@@ -194,9 +188,11 @@ class SocketTransport(Transport):
             self._receive_deadline = None
 
     async def _wait_readable_before(self, deadline: float) -> None:
-        # Apart from `receive_some`, where it would make the frame of every idle connection larger.
-        with trio.fail_at(deadline):
-            await wait_readable(self.socket)
+        # Apart from `receive_some`, where it would make the frame of every idle connection larger. `trio.fail_at` would
+        # keep the Cancelled, and all that waits, in a reference cycle with Python 3.13.
+        with trio.CancelScope(deadline=deadline):
+            return await wait_readable(self.socket)
+        raise trio.TooSlowError
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`. A call that has not begun to wait is interrupted when it does."""
@@ -235,7 +231,7 @@ class SocketTransport(Transport):
             if sent == octets.nbytes:
                 await cancel_shielded_checkpoint()
             while sent < octets.nbytes:
-                await self.wait_room(self.send_timeout)
+                await self._wait_room(self.send_timeout)
                 with contextlib.suppress(BlockingIOError), octets[sent:] as rest:
                     more = self.socket.send(rest)
                     sent += more
@@ -247,6 +243,14 @@ class SocketTransport(Transport):
         Raises:
           ConnectionBroken: the peer acknowledged nothing for `timeout` seconds; see `Transport.send_timeout`.
         """
+        self._check_sending()
+        self._sending = True
+        try:
+            await self._wait_room(timeout)
+        finally:
+            self._sending = False
+
+    async def _wait_room(self, timeout: float | None) -> None:
         await wait_patiently(self, timeout, self._wait_writable)
 
     async def _wait_writable(self) -> None:
@@ -278,7 +282,7 @@ class SocketTransport(Transport):
                 try:
                     sent = os.sendfile(self.socket.fileno(), file, offset, min(SENDFILE_PIECE, size - offset))
                 except BlockingIOError:
-                    await self.wait_room(self.send_timeout)
+                    await self._wait_room(self.send_timeout)
                     continue
                 if not sent:
                     raise EOFError(f"the file has {offset} bytes, not {size}")
@@ -341,14 +345,25 @@ class SocketTransport(Transport):
         """See `Transport.abort`."""
         self.close()
 
+    async def reset(self) -> None:
+        """See `Transport.reset`."""
+        if self._ours is not CLOSED:
+            reset_on_close(self.socket)
+            self._close()
+
     def close(self) -> None:
         """Close at once; tasks that wait here wake with `trio.ClosedResourceError`."""
+        if self._ours is OPEN and self._theirs is not Theirs.BROKEN:
+            end_both_ways(self.socket)
         if self._ours is not CLOSED:
-            if self.on_close is not None:
-                self.on_close(self)
-            self._ours = CLOSED
-            notify_closing(self.socket)
-            self.socket.close()
+            self._close()
+
+    def _close(self) -> None:
+        if self.on_close is not None:
+            self.on_close(self)
+        self._ours = CLOSED
+        notify_closing(self.socket)
+        self.socket.close()
 
     async def aclose(self) -> None:
         """Close at once."""

@@ -12,10 +12,10 @@ import trio
 
 from ._close_notify import send_close_notify
 from ._exceptions import ConnectionBroken
+from ._socket_options import end_both_ways, reset_on_close, set_options
 from ._socket_state import AnySocket, Peer, peer_state, unacknowledged
-from ._socket_transport import set_options
 from ._tls_info import TlsState
-from ._transport import Buffer, Transport, close_at_once, deadline_in, patience, quiet
+from ._transport import Buffer, Transport, close_at_once, deadline_in, quiet
 
 __all__ = ["StreamTransport", "as_transport", "socket_below"]
 
@@ -59,6 +59,12 @@ class StreamTransport(Transport):
         """See `Transport.unacknowledged`."""
         socket = self.socket
         return None if socket is None or socket.fileno() == -1 else unacknowledged(socket)
+
+    @property
+    def carrier(self) -> Transport | None:
+        """See `Transport.carrier`."""
+        carrier = getattr(_below_tls(self._stream), "_transport", None)  # an `UpgradedStream` has it
+        return carrier if isinstance(carrier, Transport) else None
 
     @property
     def tls_state(self) -> TlsState | None:
@@ -108,8 +114,13 @@ class StreamTransport(Transport):
             return await self._send(data)
         with memoryview(data) as view, view.cast("B") as octets:
             for start in range(0, len(octets), SEND_SIZE):
-                with octets[start : start + SEND_SIZE] as piece, patience(self, self.send_timeout):
-                    await self._send(piece)
+                with octets[start : start + SEND_SIZE] as piece:
+                    await self._send_within(self.send_timeout, piece)
+
+    async def _send_within(self, timeout: float, piece: memoryview) -> None:
+        with trio.CancelScope(deadline=trio.current_time() + timeout):
+            return await self._send(piece)
+        raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", self)
 
     async def _send(self, data: Buffer) -> None:
         try:
@@ -166,6 +177,19 @@ class StreamTransport(Transport):
 
     async def abort(self) -> None:
         """See `Transport.abort`."""
+        if (socket := self.socket) is not None:
+            end_both_ways(socket)
+        await self._close()
+
+    async def reset(self) -> None:
+        """See `Transport.reset`."""
+        if self.carrier is not None:
+            await self.carrier.reset()
+        if (socket := self.socket) is not None:
+            reset_on_close(socket)
+        await self._close()
+
+    async def _close(self) -> None:
         if self.on_close is not None:
             self.on_close(self)
         below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else None
@@ -188,12 +212,16 @@ def as_transport(stream: trio.abc.Stream) -> Transport:
     return stream if isinstance(stream, Transport) else StreamTransport(stream, _prepare(stream))
 
 
-def socket_below(stream: Any) -> AnySocket | None:
+def socket_below(stream: trio.abc.Stream) -> AnySocket | None:
     """The socket of a stream, also below TLS; None for a stream that has no socket."""
+    found: AnySocket | None = getattr(_below_tls(stream), "socket", None)
+    return found
+
+
+def _below_tls(stream: trio.abc.Stream) -> trio.abc.Stream:
     while isinstance(stream, trio.SSLStream):
         stream = stream.transport_stream
-    found: AnySocket | None = getattr(stream, "socket", None)
-    return found
+    return stream
 
 
 def _prepare(stream: trio.abc.Stream) -> Any:

@@ -160,8 +160,8 @@ class TlsEngine:
                 parts.append(self.take())
         return b"".join(parts)
 
-    def end(self) -> None:
-        """Let `take` give close_notify: no data can be sent from now on, but all that arrives be received."""
+    def encrypt_close_notify(self) -> None:
+        """Let `take` give close_notify. From now on nothing can be encrypted, but what arrives can be decrypted."""
         # OpenSSL then looks for the peer's close_notify, and destroys the data that it finds on its way. So it is
         # given nothing until that is over.
         if size := self.state.pending():

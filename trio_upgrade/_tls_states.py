@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["BROKEN", "CLOSED", "ENDED", "HANDSHAKE", "NEXT", "OPEN", "Tls"]
+__all__ = ["BROKEN", "CLOSED", "ENDED", "HANDSHAKE", "OPEN", "Tls", "follow"]
 
 
 class Tls(Enum):
@@ -27,3 +27,10 @@ NEXT: dict[Tls, tuple[Tls, ...]] = {
     BROKEN: (CLOSED,),
     CLOSED: (),
 }
+
+
+def follow(before: Tls, after: Tls) -> Tls:
+    """The state `after`, if it may follow `before`."""
+    if after not in NEXT[before]:
+        raise AssertionError(f"{before.name} cannot become {after.name}")
+    return after

@@ -9,7 +9,7 @@ import contextlib
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import trio
@@ -26,7 +26,6 @@ __all__ = [
     "close_at_once",
     "deadline_in",
     "discard_until_end",
-    "patience",
     "quiet",
     "wait_patiently",
 ]
@@ -70,6 +69,11 @@ class Transport(trio.abc.HalfCloseableStream):
     @abstractmethod
     def stream(self) -> trio.abc.Stream:
         """The stream that was accepted or handed over: what has socket options."""
+
+    @property
+    def carrier(self) -> Transport | None:
+        """The transport of the connection that this one's stream was upgraded on: of a server around this one."""
+        return None
 
     @property
     def is_tls(self) -> bool:
@@ -118,7 +122,7 @@ class Transport(trio.abc.HalfCloseableStream):
 
     @abstractmethod
     async def receive_interruptibly(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Like `receive_some`, but `interrupt` ends it.
+        """Like `receive_some`, but `interrupt` ends it, and it need not be a checkpoint if bytes have arrived.
 
         Raises:
           trio.WouldBlock: it was interrupted, and no byte had arrived.
@@ -174,20 +178,20 @@ class Transport(trio.abc.HalfCloseableStream):
     async def abort(self) -> None:
         """Close at once, without waiting for anything. Not a checkpoint."""
 
+    @abstractmethod
+    async def reset(self) -> None:
+        """Close at once, so that the peer sees a failure and not our end. Not a checkpoint.
+
+        TCP resets the connection, and what the peer has not received yet is lost. Over TLS, there is no
+        close_notify either. A transport that cannot tell the peer of a failure does the same as `abort`: a Unix
+        socket, a stream in memory.
+        """
+
 
 async def close_at_once(resource: trio.abc.AsyncResource) -> None:
     """Close a resource without waiting. Not a checkpoint: a Cancelled here would hide what ends the task."""
     with trio.CancelScope(shield=True):
         await trio.aclose_forcefully(resource)
-
-
-@contextlib.contextmanager
-def patience(transport: Transport, timeout: float | None) -> Iterator[None]:
-    """Give the peer `timeout` seconds to take the next part of what is sent in the block."""
-    with trio.CancelScope(deadline=deadline_in(timeout)) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", transport)
 
 
 async def wait_patiently(transport: Transport, timeout: float | None, wait: Callable[[], Awaitable[object]]) -> None:

@@ -8,7 +8,8 @@ import trio
 
 from . import _access_log
 from ._exchange import Exchange, awaitable
-from ._request import Request, attach, mark_over
+from ._handler_failures import log_failure
+from ._request import Request, attach
 from ._response import Response
 from ._settings import UpgradeHandler
 from ._upgraded_stream import UpgradedStream, release, was_closed, was_read
@@ -22,24 +23,30 @@ async def call_handler(exchange: Exchange, handler: UpgradeHandler) -> Response 
     """Let a handler have the connection.
 
     Returns:
-      What `finish_upgrade` takes: the response with which the handler declined, None, or what it raised.
+      What `finish_upgrade` takes: the response with which the handler declined, None, or what it raised,
+      which is logged.
+
+    Raises:
+      BaseException: the part of what the handler raised that must end the task.
     """
     request, transport, reply = exchange.request, exchange.transport, exchange.reply
     stream = UpgradedStream(exchange.body, reply, transport, exchange.limits.linger_timeout)
     attach(request, exchange.body, stream)
     exchange.serving.counters.upgrades += 1
-    begin, received, sent = trio.current_time(), transport.bytes_received - exchange.body.buffered, transport.bytes_sent
+    begin, received = trio.current_time(), transport.bytes_received - exchange.body.buffered
     try:
         response = await awaitable(handler(request, stream), "the upgrade handler")
         check_returned(request, reply.sent.has_begun or was_closed(stream), response)
     except BaseException as exc:
+        await exchange.stop_watching()
+        log_failure(request, exc, exchange.serving.counters)
         return exc
     else:
         return response
     finally:
         if _access_log.is_on() and reply.has_switched:
-            received, sent = transport.bytes_received - received, transport.bytes_sent - sent
-            _access_log.log_upgraded(request, received, sent, trio.current_time() - begin)
+            received = transport.bytes_received - received - exchange.body.size if exchange.body.has_ended else 0
+            _access_log.log_upgraded(request, received, reply.content_size, trio.current_time() - begin)
         exchange.may_answer = not was_closed(stream)
         exchange.must_close = exchange.must_close or was_read(stream) or request.method == "CONNECT"
         release(stream)
@@ -50,15 +57,11 @@ async def finish_upgrade(exchange: Exchange, outcome: Response | BaseException |
 
     Returns:
       True if the connection can take another request.
-
-    Raises:
-      BaseException: the part of what the handler raised that must end the task.
     """
     if isinstance(outcome, Response):
         return await exchange.send_response(outcome)
     exchange.body.close()
-    if (disconnect := mark_over(exchange.request)) is not None:
-        await disconnect.close()
+    await exchange.stop_watching()
     if outcome is None:
         await exchange.transport.linger(exchange.limits.linger_timeout)
     else:

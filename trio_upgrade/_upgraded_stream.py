@@ -118,6 +118,7 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
         """Send all of `data`; see `trio.abc.SendStream.send_all`.
 
         Raises:
+          TypeError: `data` is not bytes.
           RuntimeError: no response has been sent yet, and this is not the head of one. Most likely
             `await request.accept()` was forgotten.
           trio.BrokenResourceError: the connection broke.
@@ -126,6 +127,8 @@ class UpgradedStream(trio.abc.HalfCloseableStream):
 
         Cancelled, it may have sent a part.
         """
+        if isinstance(data, str):
+            raise TypeError(f"send_all takes bytes, not a str: send_all({data[:20]!r}.encode())?")
         if self._reply.sent is SWITCHED and self._receiving is not CLOSED and self._receiving is not RELEASED:
             return self._transport.send_all(data)
         return self._send_first(data)

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -136,8 +137,12 @@ def test_a_port_that_is_taken_is_a_plain_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(OSError, match="in use"):
-            trio_upgrade.run(trio_upgrade.Server(okay), taken.getsockname()[1])
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use") as caught:
+            trio_upgrade.run(trio_upgrade.Server(okay), port)
+    shown = "".join(traceback.format_exception(caught.value)).splitlines()
+    assert len(shown) < 12  # nothing of what is inside
+    assert f"port {port} of '127.0.0.1'" in shown[-1]
 
 
 def test_several_failures_stay_a_group() -> None:

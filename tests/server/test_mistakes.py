@@ -9,7 +9,7 @@ import pytest
 import trio
 
 import trio_upgrade
-from trio_upgrade import Request, Response, Server
+from trio_upgrade import Request, Response, Server, UpgradedStream
 
 from ..support.client import Connect, get, okay, upgrade
 
@@ -20,6 +20,7 @@ untyped: Any = trio_upgrade  # as it is used without a type checker
     ("mistake", "error", "words"),
     [
         (lambda: untyped.Response("hello"), TypeError, r"Response\(200, content\)\?"),
+        (lambda: untyped.Response(200, "x", "text/html"), TypeError, r"Response\(\.\.\., content_type='text/html'\)\?"),
         (lambda: untyped.Response(200, "x", {"X-N": 5}), TypeError, "the value of 'X-N' is a str or bytes, not 5"),
         (lambda: untyped.Response(200, "x", {5: "x"}), TypeError, "the name of a field is a str or bytes, not 5"),
         (lambda: untyped.Response(200, "x", {"X-N": "\u20ac"}), ValueError, "the value of 'X-N' has a character"),
@@ -80,3 +81,33 @@ async def test_a_port_that_is_taken_is_named() -> None:
         with pytest.raises(OSError, match="in use") as caught:
             await Server().serve_tcp(port)
     assert caught.value.__notes__ == [f"(while opening port {port} of '127.0.0.1' to listen)"]
+
+
+async def test_a_str_on_a_stream_is_told_to_be_encoded(connect_socket: Connect, connect_memory: Connect) -> None:
+    async def on_upgrade(request: Request, stream: UpgradedStream) -> None:
+        untyped_stream: Any = stream
+        for _ in range(2):
+            with pytest.raises(TypeError, match=r"send_all takes bytes, not a str: send_all\('hello'\.encode\(\)\)\?"):
+                await untyped_stream.send_all("hello")
+            if request.transport and not heard:
+                await request.accept()
+                heard.append(True)
+        await stream.send_all(b"bytes")
+        heard.clear()
+
+    for connect in (connect_socket, connect_memory):
+        heard: list[bool] = []
+        client = await connect(Server(on_upgrade=on_upgrade))
+        await client.send(upgrade())
+        assert (await client.reply()).status == 101
+        assert await client.exactly(5) == b"bytes"
+
+
+async def test_run_inside_trio_says_what_to_do_instead() -> None:
+    with pytest.raises(RuntimeError, match=r"outside of Trio.*await server\.serve_tcp\(port\)"):
+        trio_upgrade.run(Server(), 0)
+
+
+async def test_run_in_another_thread_says_what_to_do_instead() -> None:
+    with pytest.raises(RuntimeError, match=r"main thread.*trio\.run\(server\.serve_tcp, port\)"):
+        await trio.to_thread.run_sync(trio_upgrade.run, Server(), 0)

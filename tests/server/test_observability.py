@@ -12,7 +12,7 @@ import trio.testing
 
 from trio_upgrade import Limits, Request, Response, Server
 
-from ..support.client import Connect, Wrong, echo, get, okay, open_client, post, reset, serving, upgrade
+from ..support.client import Connect, Wrong, chunked, echo, get, okay, open_client, post, reset, serving, upgrade
 
 
 @pytest.fixture
@@ -75,13 +75,32 @@ async def test_nothing_a_client_sends_can_forge_a_line(connect: Connect, lines: 
     assert line.endswith('"GET /\\x22x\\x5c HTTP/1.1" 200 10 "-" "a\\x22 200 1 \\x22-\\x22 \\x5c \\xe9"')
 
 
-async def test_what_is_no_request_has_a_line(connect: Connect, lines: Callable[[], list[str]]) -> None:
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET / HTTP/3.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+        (b"GET /" + b"x" * 20_000, 414),
+        (get(fields=b"X: " + b"x" * 20_000), 431),
+        (get(fields=b"Transfer-Encoding: gzip, chunked\r\n"), 501),
+        (b"GET / HT", 408),
+    ],
+)
+async def test_what_is_no_request_has_a_line_with_the_peers_address(
+    connect: Connect,
+    lines: Callable[[], list[str]],
+    autojump_clock: trio.testing.MockClock,
+    data: bytes,
+    status: int,
+) -> None:
     client = await connect(Server(okay))
-    await client.send(b"GET / HTTP/3.0\r\nHost: x\r\n\r\n")
-    assert (await client.reply()).status == 505
+    await client.send(data)
+    reply = await client.reply()
+    assert reply.status == status
     await trio.testing.wait_all_tasks_blocked()
     (line,) = lines()
-    assert line.startswith('- - - [time] "-" 505 ')
+    address = "127.0.0.1" if isinstance(client.stream, trio.SocketStream) else "-"
+    assert line == f'{address} - - [time] "-" {status} {len(reply.content)} "-" "-"'
 
 
 async def test_errors_have_their_status(
@@ -112,12 +131,47 @@ async def test_an_upgraded_stream_has_a_line_at_its_end(connect_tcp: Connect, li
     await client.aclose()
     await trio.testing.wait_all_tasks_blocked()
     (line,) = lines()
-    head = len(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
     assert re.fullmatch(
-        rf'127\.0\.0\.1 - - \[time\] "GET / HTTP/1\.1" 101 {head + 1005} "-" "-" in=1005 out={head + 1005} '
-        r"seconds=\d+\.\d{3}",
-        line,
+        r'127\.0\.0\.1 - - \[time\] "GET / HTTP/1\.1" 101 1005 "-" "-" in=1005 out=1005 seconds=\d+\.\d{3}', line
     )
+
+
+@pytest.mark.parametrize("reads_body", [True, False])
+@pytest.mark.parametrize("writes_head", [True, False])
+async def test_the_bytes_of_an_upgraded_stream_are_those_after_its_heads_and_the_body(
+    connect: Connect, lines: Callable[[], list[str]], reads_body: bool, writes_head: bool
+) -> None:
+    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+        if reads_body:
+            await request.body.read()
+        if writes_head:
+            await stream.send_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhi")
+        else:
+            await request.accept()
+            await stream.send_all(b"hi")
+        assert await stream.receive_some() == b"hello"
+
+    client = await connect(Server(on_upgrade=on_upgrade))
+    await client.send(upgrade(b"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n"))
+    await client.send(chunked(b"x" * 100, trailers=b"X: y\r\n") + b"hello")
+    assert (await client.rest()).endswith(b"\r\n\r\nhi")
+    await client.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert " in=5 out=2 " in lines()[0]
+
+
+async def test_of_a_stream_that_nobody_reads_nothing_has_come_in(
+    connect: Connect, lines: Callable[[], list[str]]
+) -> None:
+    async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
+        await request.accept()
+
+    client = await connect(Server(on_upgrade=on_upgrade))
+    await client.send(upgrade(b"Content-Length: 5\r\n", after=b"hello and more"))
+    await client.reply()
+    await client.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert " in=0 out=0 " in lines()[0]
 
 
 async def test_a_declined_upgrade_is_a_response_like_others(connect: Connect, lines: Callable[[], list[str]]) -> None:

@@ -28,19 +28,8 @@ PUBLIC = {
         *("cipher", "getpeercert", "selected_alpn_protocol", "version"),
     },
     trio_upgrade.Request: {
-        *(
-            "accept",
-            "body",
-            "cancel_on_disconnect",
-            "client",
-            "headers",
-            "http_version",
-            "method",
-            "path",
-            "peername",
-            "query",
-        ),
-        *("query", "scheme", "server", "target", "tls", "transport", "upgrade", "wait_disconnected"),
+        *("accept", "body", "cancel_on_disconnect", "client", "headers", "host", "http_version", "method", "path"),
+        *("peername", "query", "scheme", "server", "target", "tls", "transport", "upgrade", "wait_disconnected"),
     },
     trio_upgrade.Response: {"content", "file", "headers", "status"},
     trio_upgrade.Server: {

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from . import chat, held, shutdown, slow, soak
+from . import chat, held, shutdown, slow, soak, worst
 from .launch import keep_apart
 from .promises import Promises, machine
 
@@ -21,6 +21,7 @@ SCENARIOS: dict[str, tuple[Scenario, str]] = {
     "held": (held.run, "10,000 upgraded connections at once, and as many WebSockets (3 minutes)"),
     "soak": (soak.run, "mixed load whose every byte is checked (10 minutes)"),
     "shutdown": (shutdown.run, "a shutdown with hundreds of requests and streams under way (5 seconds)"),
+    "worst": (worst.run, "what one client can make the server hold in memory, for each kind of connection (2 minutes)"),
     "chat": (chat.run, "20,000 messages in the chat, on two nodes that share a Redis (20 seconds)"),
 }
 LONGEST = 1800  # seconds; nothing here takes so long unless it hangs

@@ -41,6 +41,12 @@ class Program:
         self.mistakes = 0
         self.dropped: list[float] = []
         self.log = Log()
+        self.websockets = {
+            "busy": websocket.handler(be_busy),
+            "busy-deflate": websocket.handler(be_busy, compression="deflate"),
+            "deflate": websocket.handler(echo_messages, compression="deflate"),
+            "takeover": websocket.handler(echo_messages, compression="deflate-takeover"),
+        }
         self.echo_messages = websocket.handler(echo_messages)
         self.server = Server(self.on_request, on_upgrade=self.on_upgrade, limits=limits)
 
@@ -60,6 +66,8 @@ class Program:
                 return Response(200, self.paced(name, size))
             case "endless":
                 return Response(200, endless())
+            case "stuck":
+                await trio.sleep_forever()
             case "unread":
                 return Response(200, self.unread())
             case "echo":
@@ -118,7 +126,7 @@ class Program:
         """Hand over to the handler for a path; a plain function, so that thousands of streams have no frame of it."""
         what, name, size = split(request.path)
         if websocket.is_handshake(request):
-            return self.echo_messages(request, stream)
+            return self.websockets.get(what, self.echo_messages)(request, stream)
         match what:
             case "held":
                 return echo(request, stream)
@@ -161,6 +169,10 @@ async def echo(request: Request, stream: trio.abc.Stream) -> None:
     await request.accept("echo")
     async for data in stream:
         await stream.send_all(data)
+
+
+async def be_busy(ws: websocket.WebSocket[str | bytes]) -> None:
+    await trio.sleep_forever()
 
 
 async def echo_messages(ws: websocket.WebSocket[str | bytes]) -> None:

@@ -68,7 +68,7 @@ class Size:
 FULL = Size(
     heads=1600, bodies=400, unread=500, handshakes=200, limits=Limits(), interval=0.02, p99=0.05, late=2, together=True
 )
-SHORT = Limits(header_timeout=5, request_timeout=6, send_timeout=5, tls_handshake_timeout=4)
+SHORT = Limits(header_timeout=5, request_timeout=6, send_timeout=30, tls_handshake_timeout=4)
 # A busy machine is forgiven much, but not that a request waits for the shortest timeout of the others.
 QUICK = Size(heads=160, bodies=40, unread=50, handshakes=20, limits=SHORT, interval=0.1, p99=3, late=5, together=False)
 

@@ -41,7 +41,7 @@ def running(scenario: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("scenarios", [("slow", "chat", "shutdown"), ("held", "soak")], ids=" and ".join)
+@pytest.mark.parametrize("scenarios", [("slow", "chat", "shutdown"), ("held", "soak"), ("worst",)], ids=" and ".join)
 def test_every_promise_is_kept(scenarios: tuple[str, ...]) -> None:
     """Several at a time, since some of them mostly wait."""
     with ExitStack() as stack:
@@ -53,4 +53,4 @@ def test_every_promise_is_kept(scenarios: tuple[str, ...]) -> None:
 def test_a_scenario_that_does_not_exist_is_named() -> None:
     run = subprocess.run([*COMMAND, "fast"], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 2
-    assert "there is no scenario 'fast': choose from slow, held, soak, shutdown, chat" in run.stderr
+    assert "there is no scenario 'fast': choose from slow, held, soak, shutdown, worst, chat" in run.stderr

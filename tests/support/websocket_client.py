@@ -183,7 +183,7 @@ class Recorder:
         try:
             while True:
                 self.messages.append(await ws.receive())
-        except (trio.EndOfChannel, trio.ClosedResourceError, websocket.ConnectionClosed) as exc:
+        except (trio.EndOfChannel, websocket.ConnectionClosed) as exc:
             self.end = exc
         self.ended.set()
 

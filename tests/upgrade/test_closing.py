@@ -8,9 +8,10 @@ import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import Limits, Request, Response, Server
+from trio_upgrade import Limits, Request, Response, Server, UpgradedStream, websocket
 
-from ..support.client import Client, Connect, echo, get, okay, open_client, reset, serving, upgrade
+from ..support.client import Client, Connect, echo, get, okay, open_client, post, reset, serving, upgrade
+from ..support.websocket_client import handshake
 
 Logged = Callable[[], list[str]]
 
@@ -376,6 +377,43 @@ async def test_a_broken_database_is_never_taken_for_a_vanished_peer(connect: Con
     await client.aclose()
     await trio.testing.wait_all_tasks_blocked()
     assert logged() == ["ERROR ExceptionGroup"]
+
+
+@pytest.mark.parametrize(
+    "sent", [post(b"half of it")[:-5], upgrade(), handshake()], ids=["a body", "an upgrade", "a WebSocket"]
+)
+async def test_a_vanished_client_of_a_server_inside_of_another_is_no_error_of_either(
+    connect_socket: Connect, logged: Logged, sent: bytes
+) -> None:
+    async def read(request: Request) -> Response:
+        return Response(200, await request.body.read())
+
+    async def inner_upgrade(request: Request, stream: UpgradedStream) -> None:
+        if websocket.is_handshake(request):
+            async with websocket.accept(request, stream) as ws:
+                await ws.receive()
+        else:
+            await echo(request, stream)
+
+    inner = Server(read, on_upgrade=inner_upgrade)
+    done = trio.Event()
+
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        await request.accept()
+        try:
+            await inner.serve_stream(stream)
+        finally:
+            done.set()
+
+    client = await upgraded(connect_socket, Server(on_upgrade=handler))
+    await client.send(sent)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    reset(client)
+    await done.wait()
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    levels = [line.split()[0] for line in logged()]
+    assert set(levels) == {"DEBUG"}
+    assert inner.statistics().handler_errors == 0
 
 
 async def test_another_connections_failure_is_an_error(logged: Logged) -> None:

@@ -216,8 +216,24 @@ async def test_connect_with_a_body_is_refused(connect: Connect, fields: bytes) -
     assert await connect_reply(await connect(Server(okay, on_connect=echo)), fields) == 400
 
 
-async def test_connect_in_http_1_0_is_refused(connect: Connect) -> None:
-    assert await connect_reply(await connect(Server(okay, on_connect=echo)), version=b"1.0") == 400
+async def test_connect_in_http_1_0_is_served(connect: Connect) -> None:
+    client = await connect(Server(okay, on_connect=echo))
+    await client.send(b"CONNECT example.org:443 HTTP/1.0\r\n\r\nearly")  # which needs no Host
+    assert await client.exactly(24) == b"HTTP/1.1 200 OK\r\n\r\nearly"
+    await client.send_eof()
+    assert await client.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: example.org:443\r\n", b"Host: /\r\n"],
+)
+async def test_connect_in_http_1_0_is_as_strict(connect: Connect, fields: bytes) -> None:
+    assert await connect_reply(await connect(Server(okay, on_connect=echo)), fields, b"1.0") == 400
+
+
+async def test_connect_in_http_1_0_without_a_handler_is_answered_with_405(connect: Connect) -> None:
+    assert await connect_reply(await connect(Server(okay)), version=b"1.0") == 405
 
 
 async def test_a_declined_connect_is_answered_and_closed(connect: Connect) -> None:

@@ -172,6 +172,8 @@ async def test_the_operations_are_checkpoints(connect: Connect) -> None:
             await ws.aclose()
         with trio.testing.assert_checkpoints():
             await ws.aclose()
+        with trio.testing.assert_checkpoints(), pytest.raises(trio.EndOfChannel):
+            await ws.receive()
 
     peer = await open_peer(connect, check, after=text("there already") + text("this, too") + close())
     assert [await peer.message() for _ in range(3)] == ["x", "y", "z"]
@@ -674,11 +676,11 @@ async def test_aclose_says_nothing_that_cannot_be_said(connect: Connect, code: i
 async def test_after_aclose_nothing_goes(connect: Connect) -> None:
     async def leave(ws: WebSocket) -> None:
         await ws.aclose()
-        with pytest.raises(trio.ClosedResourceError):
+        with pytest.raises(trio.EndOfChannel):
             await ws.receive()
-        with pytest.raises(trio.ClosedResourceError):
+        with pytest.raises(websocket.ConnectionClosed):
             await ws.send("x")
-        with pytest.raises(trio.ClosedResourceError):
+        with pytest.raises(websocket.ConnectionClosed):
             ws.send_nowait("x")
         websocket.broadcast([ws], "x")
 
@@ -694,7 +696,7 @@ async def test_aclose_wakes_the_task_that_receives(connect: Connect) -> None:
         async with trio.open_nursery() as nursery:
 
             async def receive() -> None:
-                with pytest.raises(trio.ClosedResourceError):
+                with pytest.raises(trio.EndOfChannel):
                     await ws.receive()
                 woken.set()
 
@@ -834,7 +836,7 @@ async def test_a_cancelled_aclose_drops_the_connection(connect: Connect) -> None
         with trio.move_on_after(0.01) as scope:
             await ws.aclose(4000)
         assert scope.cancelled_caught
-        with pytest.raises(trio.ClosedResourceError):
+        with pytest.raises(trio.EndOfChannel):
             await ws.receive()
 
     peer = await open_peer(connect, leave)
@@ -847,7 +849,7 @@ async def test_a_send_that_waits_wakes_when_another_task_closes() -> None:
 
     async def leave(ws: WebSocket) -> None:
         async def send() -> None:
-            with pytest.raises(trio.ClosedResourceError):
+            with pytest.raises(websocket.ConnectionClosed):
                 await ws.send(bytes(10_000_000))
             woken.set()
 
@@ -1005,7 +1007,7 @@ async def test_a_handler_that_is_cancelled_drops_the_connection(nursery: trio.Nu
     assert await peer.ended()
     await left.wait()
     assert busy.ws.close_code == 1006
-    with pytest.raises(trio.ClosedResourceError):
+    with pytest.raises(websocket.ConnectionClosed):
         busy.ws.send_nowait("x")
 
 

@@ -78,12 +78,30 @@ def test_the_close_frame_of_the_peer_counts_more_than_a_send_that_failed() -> No
     assert after(Event.SENDING_FAILS, Event.CONNECTION_ENDS).close == Close(4000, "")
 
 
-@given(events)
-def test_who_has_called_aclose_is_told_so_and_nothing_else(happened: list[Event]) -> None:
-    closing = after(*happened)
+@given(st.sampled_from([Event.HANDLER_CLOSES, Event.SERVER_CLOSES]), events)
+def test_after_an_aclose_a_close_of_our_own_ends_in_order(first: Event, later: list[Event]) -> None:
+    """Whatever the peer makes of it: what arrives then is discarded."""
+    closing = after(first, *later)
     closing.channel_closed = True
-    assert isinstance(closing.receive_error(None), trio.ClosedResourceError)
-    assert isinstance(closing.send_error(None), trio.ClosedResourceError)
+    assert isinstance(closing.receive_error(None), trio.EndOfChannel)
+
+
+@given(st.sampled_from(Event), events)
+def test_a_send_raises_one_kind_of_error_whoever_has_closed(first: Event, later: list[Event]) -> None:
+    closing = after(first, *later)
+    errors = [closing.send_error(None)]
+    closing.channel_closed = True
+    errors.append(closing.send_error(None))
+    assert closing.close is not None
+    assert [type(error) for error in errors] == [ConnectionClosed, ConnectionClosed]
+    assert [error.code for error in errors] == [closing.close.code] * 2
+
+
+@given(st.sampled_from([Event.PEER_CLOSES, Event.PEER_VIOLATES, Event.CONNECTION_ENDS]), events)
+def test_an_aclose_after_a_failure_does_not_hide_it(first: Event, later: list[Event]) -> None:
+    closing = after(first, *later, code=1002)
+    closing.channel_closed = True
+    assert isinstance(closing.receive_error(None), ConnectionClosed)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +118,9 @@ def test_who_has_called_aclose_is_told_so_and_nothing_else(happened: list[Event]
         ([Event.PEER_ENDS, Event.PEER_VIOLATES], 1006, State.FAILED, ConnectionClosed),
         ([Event.SENDING_FAILS, Event.PEER_VIOLATES], 1006, State.FAILED, ConnectionClosed),
         ([Event.SENDING_FAILS, Event.CONNECTION_ENDS], 1006, State.LOST, ConnectionClosed),
+        ([Event.HANDLER_CLOSES, Event.PEER_CLOSES], 4000, State.CLOSED, trio.EndOfChannel),
+        ([Event.HANDLER_CLOSES, Event.CONNECTION_ENDS], 4000, State.LOST, trio.EndOfChannel),
+        ([Event.HANDLER_CLOSES, Event.PEER_VIOLATES], 4000, State.FAILED, trio.EndOfChannel),
         ([Event.SERVER_CLOSES, Event.PEER_CLOSES], 1013, State.CLOSED, trio.EndOfChannel),
         ([Event.SERVER_CLOSES, Event.CONNECTION_ENDS], 1013, State.LOST, trio.EndOfChannel),
         ([Event.SERVER_CLOSES, Event.PEER_VIOLATES], 1001, State.FAILED, ConnectionClosed),

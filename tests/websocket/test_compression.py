@@ -42,6 +42,8 @@ from ..support.websocket_client import (
 TAIL = b"\0\0\xff\xff"  # section 7.2.1
 TEXTS = ["x" * 100, "hello " * 50, "äöü€🦄" * 30, "".join(chr(0x100 + number) for number in range(500))]
 
+FORGETFUL = b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n"
+
 modes = pytest.mark.parametrize("compression", ["deflate", "deflate-takeover"])
 
 
@@ -107,18 +109,41 @@ async def test_compression_is_off_by_default(connect: Connect) -> None:
     assert await peer.close_code() == 1002
 
 
-async def test_no_context_takeover_in_either_direction(connect: Connect) -> None:
-    peer = await open_peer(connect, echo, OFFER, compression="deflate")
-    answer = parameters(peer)
-    assert "server_no_context_takeover" in answer
-    assert "client_no_context_takeover" in answer
+@modes
+async def test_a_client_that_asks_for_nothing_is_told_nothing(connect: Connect, compression: str) -> None:
+    """What its inflater can do by itself needs no word: a smaller window, or messages that refer to no other."""
+    peer = await open_peer(connect, echo, OFFER, compression=compression)
+    assert parameters(peer) == {}
 
 
-async def test_context_takeover_in_both_directions(connect: Connect) -> None:
-    peer = await open_peer(connect, echo, OFFER, compression="deflate-takeover")
-    answer = parameters(peer)
-    assert "server_no_context_takeover" not in answer
-    assert "client_no_context_takeover" not in answer
+@modes
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("client_max_window_bits", {"client_max_window_bits": "12"}),
+        ("client_max_window_bits=15", {"client_max_window_bits": "12"}),
+        ("client_max_window_bits=10", {"client_max_window_bits": "10"}),
+        ("server_max_window_bits=15", {"server_max_window_bits": "15"}),
+        ("server_max_window_bits=9", {"server_max_window_bits": "9"}),
+        ("client_no_context_takeover", {"client_no_context_takeover": None}),
+        ("server_no_context_takeover", {"server_no_context_takeover": None}),
+        (
+            "server_no_context_takeover; client_max_window_bits; server_max_window_bits=12; client_no_context_takeover",
+            {
+                "server_no_context_takeover": None,
+                "client_no_context_takeover": None,
+                "server_max_window_bits": "12",
+                "client_max_window_bits": "12",
+            },
+        ),
+    ],
+)
+async def test_a_client_is_told_what_it_has_asked_for(
+    connect: Connect, compression: str, asked: str, told: dict[str, str | None]
+) -> None:
+    offer = f"Sec-WebSocket-Extensions: permessage-deflate; {asked}\r\n".encode()
+    peer = await open_peer(connect, echo, offer, compression=compression)
+    assert parameters(peer) == told
 
 
 @modes
@@ -210,7 +235,7 @@ async def test_an_offer_that_cannot_be_taken_is_declined(connect: Connect, bad: 
     assert await peer.message() == "x" * 100
     for more in (b", permessage-deflate\r\n", b"\r\n" + OFFER):
         peer = await open_peer(connect, echo, offer + more, compression="deflate")
-        assert "server_no_context_takeover" in parameters(peer)
+        assert parameters(peer) == {}
 
 
 async def test_a_window_that_zlib_cannot_make_is_declined_or_kept(connect: Connect) -> None:
@@ -347,10 +372,11 @@ async def test_data_that_inflates_to_nothing_is_bounded(connect: Connect, compre
     await check_failure(connect, fragments, 1009, fields=OFFER, **options)
 
 
-async def test_the_example_of_a_shared_window(connect: Connect) -> None:
-    """Section 7.2.3.2."""
+@modes
+async def test_the_example_of_a_shared_window(connect: Connect, compression: str) -> None:
+    """Section 7.2.3.2. A client may use it that has not said that it won't (7.1.1.2)."""
     recorder = Recorder()
-    peer = await open_peer(connect, recorder, OFFER, compression="deflate-takeover")
+    peer = await open_peer(connect, recorder, OFFER, compression=compression)
     second = bytes([0xF2, 0x00, 0x11, 0x00, 0x00])
     await peer.send(frame(TEXT, HELLO[0], rsv=RSV1) + frame(TEXT, second, rsv=RSV1) + close())
     await recorder.ended.wait()
@@ -448,11 +474,12 @@ async def test_malformed_compressed_data(connect: Connect, compression: str, pay
     await check_failure(connect, begun + frame(CONTINUATION, b"\xff" * 10), 1002, fields=OFFER, compression=compression)
 
 
-async def test_a_context_that_was_not_agreed_on_is_not_kept(connect: Connect) -> None:
+@modes
+async def test_a_context_that_the_client_gave_up_is_not_kept(connect: Connect, compression: str) -> None:
     codec = Deflate(takeover=True)
     codec.compress(b"something to refer to, and some more of it")
     data = frame(TEXT, codec.compress(b"something to refer to, and some more of it"), rsv=RSV1)
-    await check_failure(connect, data, 1002, fields=OFFER, compression="deflate")
+    await check_failure(connect, data, 1002, fields=FORGETFUL, compression=compression)
 
 
 @modes

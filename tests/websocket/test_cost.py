@@ -197,7 +197,10 @@ async def test_what_a_peer_sends_takes_no_more_memory_than_it_has_sent(
 # ---- idle connections
 
 CONNECTIONS = 800
+BROWSERS = b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+FORGETFUL = b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n"
 COMPRESSED = frame(TEXT, deflated(b"hello " * 200), rsv=RSV1)
+COMPRESSED_LARGE = frame(TEXT, deflated(b"hello " * 10_000), rsv=RSV1)
 LARGE = frame(BINARY, bytes(200_000), key=bytes(4))
 SERVER = """
 import sys
@@ -207,6 +210,7 @@ from trio_upgrade import Server, websocket
 async def listen(ws):
     async for message in ws:
         del message
+        await ws.send("long enough to be compressed; " * 50)
         await ws.send("taken")
 
 async def main():
@@ -226,10 +230,10 @@ def resident(pid: int) -> int:
         return int(statm.read().split()[1]) * resource.getpagesize()
 
 
-def open_socket(port: int, after: bytes) -> socket.socket:
+def open_socket(port: int, offer: bytes, after: bytes) -> socket.socket:
     """A WebSocket that has sent one message, whose answer was read."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=20)
-    sock.sendall(handshake(OFFER) + after)
+    sock.sendall(handshake(offer) + after)
     received = b""
     while b"taken" not in received:
         received += sock.recv(4096)
@@ -238,18 +242,21 @@ def open_socket(port: int, after: bytes) -> socket.socket:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc, which only Linux has")
 @pytest.mark.parametrize(
-    ("compression", "message", "kilobytes"),
+    ("compression", "offer", "message", "kilobytes"),
     [
-        ("", text("x"), 10),
-        ("", LARGE, 10),
-        ("", frame(BINARY, bytes(60_000)) + text("more")[:1], 10),
-        ("deflate", COMPRESSED, 10),
-        ("deflate-takeover", COMPRESSED, 55),
+        ("", OFFER, text("x"), 10),
+        ("", OFFER, LARGE, 10),
+        ("", OFFER, frame(BINARY, bytes(60_000)) + text("more")[:1], 10),
+        ("deflate", FORGETFUL, COMPRESSED, 10),
+        ("deflate", BROWSERS, COMPRESSED_LARGE, 25),
+        ("deflate", OFFER, COMPRESSED_LARGE, 55),
+        ("deflate-takeover", BROWSERS, COMPRESSED_LARGE, 70),
+        ("deflate-takeover", OFFER, COMPRESSED_LARGE, 100),
     ],
-    ids=["small", "large", "begun", "deflate", "takeover"],
+    ids=["small", "large", "begun", "forgetful", "deflate", "full window", "takeover", "takeover, full window"],
 )
-def test_an_idle_connection_takes_little_memory(compression: str, message: bytes, kilobytes: int) -> None:
-    """Whatever it has received."""
+def test_an_idle_connection_takes_little_memory(compression: str, offer: bytes, message: bytes, kilobytes: int) -> None:
+    """Whatever it has received. What the client may still refer to is kept."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}  # it takes memory
     command = [sys.executable, "-c", SERVER, compression]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=plain)
@@ -257,9 +264,9 @@ def test_an_idle_connection_takes_little_memory(compression: str, message: bytes
     try:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        sockets += [open_socket(port, message) for _ in range(50)]  # what is needed once
+        sockets += [open_socket(port, offer, message) for _ in range(50)]  # what is needed once
         before = resident(process.pid)
-        sockets += [open_socket(port, message) for _ in range(CONNECTIONS)]
+        sockets += [open_socket(port, offer, message) for _ in range(CONNECTIONS)]
         after = resident(process.pid)
     finally:
         for sock in sockets:

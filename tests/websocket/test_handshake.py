@@ -283,6 +283,79 @@ async def test_malformed_subprotocols(connect: Connect, offered: bytes) -> None:
     assert (await refused(connect, request))[0] == 400
 
 
+@pytest.mark.parametrize("offered", [b"", b" ", b",", b" , ,"])
+@pytest.mark.parametrize("field", [b"Protocol", b"Extensions"])
+async def test_an_empty_offer_is_none(connect: Connect, field: bytes, offered: bytes) -> None:
+    """RFC 9110 section 5.6.1."""
+    fields = b"Sec-WebSocket-%b: %b\r\n" % (field, offered)
+    await open_peer(connect, echo, fields)
+    await open_peer(connect, echo, fields, compression="deflate", subprotocols=["a", None])
+    again = fields + b"Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Extensions: permessage-deflate\r\n"
+    peer = await open_peer(connect, echo, again, compression="deflate", subprotocols=["a"])
+    assert peer.reply.headers["sec-websocket-protocol"] == "a"
+    assert peer.reply.headers["sec-websocket-extensions"] == "permessage-deflate"
+    if field == b"Protocol":
+        assert (await refused(connect, handshake(fields), subprotocols=["a"]))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("offered", "agreed"),
+    [(b"", None), (b"Sec-WebSocket-Protocol: c\r\n", None), (b"Sec-WebSocket-Protocol: c, b, a\r\n", "a")],
+)
+@pytest.mark.parametrize("spoken", [["a", "b", None], [None, "a", "b"]])
+async def test_subprotocols_may_be_optional(
+    connect: Connect, offered: bytes, agreed: str | None, spoken: list[str | None]
+) -> None:
+    recorder = Recorder()
+    peer = await open_peer(connect, recorder, offered, subprotocols=spoken)
+    await recorder.opened.wait()
+    assert recorder.ws.subprotocol == agreed
+    assert peer.reply.headers.get("sec-websocket-protocol") == agreed
+
+
+async def test_a_function_may_choose_the_subprotocol(connect: Connect) -> None:
+    seen: list[list[str]] = []
+
+    def newest(offered: list[str]) -> str | None:
+        seen.append(offered)
+        return max((name for name in offered if name.startswith("v")), default=None)
+
+    for fields, agreed in [
+        (b"Sec-WebSocket-Protocol: v1, v3\r\nSec-WebSocket-Protocol: v2, x\r\n", "v3"),
+        (b"Sec-WebSocket-Protocol: x\r\n", None),
+        (b"", None),
+    ]:
+        recorder = Recorder()
+        peer = await open_peer(connect, recorder, fields, subprotocols=newest)
+        await recorder.opened.wait()
+        assert recorder.ws.subprotocol == agreed
+        assert peer.reply.headers.get("sec-websocket-protocol") == agreed
+    assert seen == [["v1", "v3", "v2", "x"], ["x"], []]
+
+
+@pytest.mark.parametrize(
+    ("choice", "error"),
+    [("b", ValueError), ("", ValueError), (True, TypeError), (b"a", TypeError), (["a"], TypeError)],
+)
+async def test_a_function_may_choose_only_what_is_offered(
+    connect_memory: Connect, logged: Any, choice: Any, error: type[Exception]
+) -> None:
+    request = handshake(b"Sec-WebSocket-Protocol: a\r\n")
+    assert (await refused(connect_memory, request, subprotocols=lambda offered: choice))[0] == 500
+    assert logged() == [f"ERROR {error.__name__}"]
+
+
+async def test_an_async_function_chooses_no_subprotocol(connect_memory: Connect, logged: Any) -> None:
+    async def choose(offered: list[str]) -> str:
+        return offered[0]
+
+    with pytest.raises(TypeError, match="plain `def`"):
+        websocket.handler(echo, subprotocols=choose)  # type: ignore[arg-type]
+    request = handshake(b"Sec-WebSocket-Protocol: a\r\n")
+    assert (await refused(connect_memory, request, subprotocols=lambda offered: choose(offered)))[0] == 500
+    assert logged() == ["ERROR TypeError"]
+
+
 @pytest.mark.parametrize("compression", [None, "deflate", "deflate-takeover"])
 @pytest.mark.parametrize("extensions", [b"=", b"a b", b"permessage-deflate;", b"a;b=", b'a;b="', b";"])
 async def test_malformed_extensions(connect: Connect, extensions: bytes, compression: Any) -> None:
@@ -439,7 +512,18 @@ async def test_the_request_of_a_websocket(connect_memory: Connect) -> None:
         ({"subprotocols": [1]}, TypeError),
         ({"origins": "https://example.com"}, TypeError),
         ({"origins": [None]}, TypeError),
+        ({"subprotocols": ["a b"]}, ValueError),
+        ({"subprotocols": ["a", None, ""]}, ValueError),
         ({"headers": [("X", "a\r\nb")]}, ValueError),
+        ({"headers": [("Connection", "close")]}, ValueError),
+        ({"headers": {"Upgrade": "websocket"}}, ValueError),
+        ({"headers": {"Content-Length": "0"}}, ValueError),
+        ({"headers": {"transfer-encoding": "chunked"}}, ValueError),
+        ({"headers": [("Sec-WebSocket-Accept", "x")]}, ValueError),
+        ({"headers": [("sec-websocket-protocol", "chat")], "subprotocols": ["chat"]}, ValueError),
+        ({"headers": [(b"SEC-WEBSOCKET-EXTENSIONS", b"permessage-deflate")]}, ValueError),
+        ({"headers": {"Sec-WebSocket-Version": "13"}}, ValueError),
+        ({"headers": {"Sec-WebSocket-Key": "x"}}, ValueError),
         ({"unknown": 1}, TypeError),
     ],
 )

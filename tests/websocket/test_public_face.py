@@ -30,6 +30,7 @@ DEFAULTS = {
     "close_timeout": 10,
     "send_timeout": 60,
     "message_timeout": 300,
+    "shutdown_code": 1001,
 }
 OF_EVERY_EXCEPTION = {"add_note", "args", "with_traceback"}
 

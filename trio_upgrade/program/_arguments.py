@@ -119,8 +119,9 @@ def make_parser() -> OneLineParser:
         type=proxy,
         action="append",
         metavar="NETWORK",
-        help="believe X-Forwarded-For and X-Forwarded-Proto from this network, such as 10.0.0.0/8; `unix` stands for "
-        "every peer on a Unix socket. May be repeated. Replaces the proxies that the application trusts.",
+        help="believe X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host from this network, such as 10.0.0.0/8; "
+        "`unix` stands for every peer on a Unix socket. May be repeated. Replaces the proxies that the application "
+        "trusts.",
     )
 
     add = parser.add_argument_group("logs").add_argument

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
@@ -44,6 +45,7 @@ def run(
 
     Raises:
       OSError: the port is taken, or the address does not belong to this machine.
+      RuntimeError: it is called inside Trio, or not in the main thread.
       TypeError: an argument has the wrong type, or the context manager gives something other than
         a `Server`.
       ValueError: there is no such port, or `grace` is negative.
@@ -52,7 +54,9 @@ def run(
     if not isinstance(server, Server | AbstractAsyncContextManager):
         raise TypeError(f"run takes a trio_upgrade.Server, not {server!r}: run(Server(on_request))?")
     _check_arguments(port, host, ssl_context, grace, on_listening)
+    _check_caller()
     tell = print_addresses if on_listening is None else on_listening
+    failure: OSError | None = None
 
     async def start(server: Server, nursery: trio.Nursery) -> None:
         if not isinstance(server, Server):
@@ -61,10 +65,39 @@ def run(
             serve = partial(server.serve_tcp, port, host=host)
         else:
             serve = partial(server.serve_ssl_over_tcp, port, ssl_context, host=host)
-        tell(addresses_of(await nursery.start(serve)))
+        nonlocal failure
+        try:
+            listeners = await nursery.start(serve)
+        except OSError as exc:
+            failure = exc
+            raise
+        tell(addresses_of(listeners))
 
     opened = nullcontext(server) if isinstance(server, Server) else server
-    trio.run(serve_until_signalled, opened, start, grace)
+    try:
+        trio.run(serve_until_signalled, opened, start, grace)
+    except OSError as exc:
+        if exc is not failure:
+            raise
+        raise exc.with_traceback(None) from None  # everybody meets it some day, and the last line says it all
+
+
+def _check_caller() -> None:
+    """Refuse what Trio would refuse, with a word of what to do instead.
+
+    Raises:
+      RuntimeError: the caller is inside Trio, or in a thread where no signal arrives.
+    """
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "run starts a Trio of its own, so it is called outside of Trio. Inside, serve with "
+            "`await server.serve_tcp(port)`, or in a nursery with `await nursery.start(server.serve_tcp, port)`"
+        )
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(
+            "run waits for signals, which arrive in the main thread, so it is called there. "
+            "In another thread, serve with `trio.run(server.serve_tcp, port)`"
+        )
 
 
 def _check_arguments(port: object, host: object, ssl_context: object, grace: object, on_listening: object) -> None:

@@ -5,15 +5,16 @@ What a WebSocket needs of the serving that it belongs to is looked up here: the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import inspect
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from types import EllipsisType, TracebackType
-from typing import Any, Literal, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import Any, NoReturn, TypeAlias, TypeVar, Unpack, overload
 
 import trio
+from websockets.frames import CloseCode
 
 from .._exceptions import flatten
-from .._headers import FieldsArgument
 from .._request import Request, serving_of
 from .._serving_state import ServingState
 from .._settings import UpgradeHandler
@@ -22,36 +23,24 @@ from ._channel import WebSocket
 from ._endpoint import Endpoint
 from ._handshake import negotiate
 from ._keepalive import Keepalive
-from ._options import Compression, Options
-from ._origin import Origins
+from ._options import Arguments, Options
+from ._signatures import make_options, with_options
 from ._unattended import Attendant
 
 __all__ = ["accept", "handler"]
 
 T = TypeVar("T", str, bytes, str | bytes)
 
+USAGE = "write `async with websocket.accept(request, stream) as ws:`"
+
 Func: TypeAlias = Callable[[WebSocket[T]], Awaitable[object]]
 
 
-class Arguments(TypedDict, total=False):
-    """The options of `accept` for type checkers, but for `message_type`, which chooses an overload."""
-
-    subprotocols: tuple[str, ...] | list[str]
-    origins: Origins
-    compression: Compression
-    headers: FieldsArgument
-    max_message_size: int
-    receive_buffer: int
-    send_buffer: int
-    ping_interval: float | None
-    ping_timeout: float | None
-    close_timeout: float
-    send_timeout: float | None
-    message_timeout: float | None
-
-
 class Accepting:
-    """What `accept` returns: the handshake, the WebSocket, and its end."""
+    """What `accept` returns: the handshake, the WebSocket, and its end.
+
+    Used in any other way than with `async with`, it says how it is used.
+    """
 
     __slots__ = ("_attendant", "_keepalive", "_options", "_request", "_stream", "_websocket")
 
@@ -82,19 +71,37 @@ class Accepting:
     ) -> None:
         try:
             if exc is None:
-                await self._websocket.aclose()
+                shuts_down = serving_of(self._request).shutdown.has_begun
+                await self._websocket.aclose(self._options.code_in_shutdown if shuts_down else CloseCode.NORMAL_CLOSURE)
             elif all(isinstance(leaf, Exception) for leaf in flatten(exc)):
-                await self._websocket.aclose(1011)
+                await self._websocket.aclose(CloseCode.INTERNAL_ERROR)
             else:
                 await self._websocket._drop()
         finally:
             self._keepalive.discard(self._attendant)
 
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)  # Python and its tools look for these, and take the answer for a no
+        raise AttributeError(f"there is no WebSocket yet, and so no {name!r}: {USAGE}")
+
+    def __await__(self) -> NoReturn:
+        raise TypeError(f"accept cannot be awaited: {USAGE}")
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError(f"there is no WebSocket yet to receive from: {USAGE}")
+
+    def __enter__(self) -> NoReturn:
+        raise TypeError(f"`with` is not enough: {USAGE}")
+
+    def __exit__(self, *exc_info: object) -> None:
+        """For `with`, which looks for it first."""
+
 
 def keepalive_of(serving: ServingState, nursery: trio.Nursery) -> Keepalive:
     """Return the keepalive of a serving. The first WebSocket of the serving starts it."""
     if serving.keepalive is None:
-        serving.keepalive = Keepalive(serving.shutdown.begun)
+        serving.keepalive = Keepalive(serving.shutdown)
         nursery.start_soon(serving.keepalive.run)
     keepalive: Keepalive = serving.keepalive
     return keepalive
@@ -112,24 +119,8 @@ def accept(
 def accept(
     request: Request, stream: trio.abc.Stream, *, message_type: type[bytes], **options: Unpack[Arguments]
 ) -> AbstractAsyncContextManager[WebSocket[bytes]]: ...
-def accept(
-    request: Request,
-    stream: trio.abc.Stream,
-    *,
-    message_type: type[str] | type[bytes] | None = None,
-    subprotocols: Iterable[str] = (),
-    origins: Literal["same", "*"] | Iterable[str] = "same",
-    compression: Literal["deflate", "deflate-takeover"] | None = None,
-    headers: FieldsArgument = (),
-    max_message_size: int = 2**20,
-    receive_buffer: int = 2**16,
-    send_buffer: int = 2**20,
-    ping_interval: float | None = 20,
-    ping_timeout: float | None = 20,
-    close_timeout: float = 10,
-    send_timeout: float | None = 60,
-    message_timeout: float | None = 300,
-) -> AbstractAsyncContextManager[WebSocket[Any]]:
+@with_options
+def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> AbstractAsyncContextManager[WebSocket[Any]]:
     """Accept an upgrade request as a WebSocket, which is open inside the block.
 
     For use in an upgrade handler::
@@ -154,11 +145,23 @@ def accept(
     and `close_timeout` begin. They are longer by a second for each 16 KiB that were sent since the peer was last heard,
     since its host may hold them unread; by at most five minutes.
 
+    **On a close,** whoever began it, an iteration over the WebSocket ends, and `send` raises `ConnectionClosed`. So
+    another task may throw somebody out by `WebSocket.aclose`. A close of the peer with a code that means a failure
+    raises `ConnectionClosed` in `receive`, too.
+
     **On leaving the block,** the WebSocket is closed as by `WebSocket.aclose`: with 1000 at the end of the block, and
     with 1011 after an exception, which goes on. The peer is told nothing else of the exception.
 
-    **On a shutdown of the server,** the WebSocket is closed with 1001 at once. The block goes on: `receive` gives what
-    the peer still sends, then raises `trio.EndOfChannel`, and `send` raises `ConnectionClosed`.
+    **On a shutdown of the server,** the WebSocket is closed with `shutdown_code` at once. The block goes on: `receive`
+    gives what the peer still sends, then raises `trio.EndOfChannel`, and `send` raises `ConnectionClosed`. With
+    `shutdown_code=None`, the WebSocket stays open, so that the block can say goodbye::
+
+        with request.server.cancel_on_shutdown():
+            async for message in ws: ...
+        await ws.send("goodbye")
+
+    The end of the block then closes it with 1001. If the block goes on for too long, the server closes it, so that the
+    peer is told: `close_timeout` seconds before the grace of the shutdown ends, or half of the grace if that is less.
 
     **On a cancellation** that reaches the end of the block, the connection is dropped at once, without a close frame.
     If entering the block is cancelled, either nothing was sent, or the connection is broken.
@@ -169,15 +172,23 @@ def accept(
       message_type: `str` or `bytes`: a message of the other kind closes the WebSocket with 1003. By default None: both
         are received.
       subprotocols: names of the subprotocols that the handler speaks, a list of str, the preferred one first. The
-        client must offer at least one of them, or the handshake is refused. By default (): no subprotocol is agreed on.
-      origins: which web pages may connect, as their browsers tell in the Origin field. By default "same": pages from
-        the host and port that the Host field names, and clients without an Origin, which are not browsers. "*": all.
-        A list of str, such as `["https://example.com"]`: pages with one of these origins, and no other client.
+        client must offer at least one of them, or the handshake is refused; unless None is in the list, too. Or a
+        function `(offered: list[str]) -> str | None`, which chooses one of those that the client offers, or none. By
+        default (): no subprotocol is agreed on.
+      origins: which web pages may connect, as their browsers tell in the Origin field (RFC 6454): a scheme, a host and
+        a port. By default "same": pages from the host and port that `Request.host` names, and clients without an
+        Origin, which are not browsers. If the request came over https, so must the page. "*": all. A list of str, such
+        as `["https://example.com", "https://*.example.org", "same"]`: pages with one of these origins, and no other
+        client. The second of them is `example.org` and all its subdomains; the third adds what "same" lets in. Or a
+        plain function `(request) -> bool`. A client that is refused gets a 403 that names its Origin and what that was
+        compared with, and the same is logged at INFO.
       compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message using
-        the earlier ones: that is smaller, and takes some 50 KB of memory a connection. By default None: no
-        compression. A client that does not offer compression gets none.
-      headers: further fields of the 101, a mapping or pairs of str. By default none. `Connection`, `Upgrade` and
-        fields that frame a message cannot be given.
+        the earlier ones: that is smaller, and takes some 40 KB of memory a connection. By default None: no
+        compression. A client that does not offer compression gets none. What it sends may refer to its earlier
+        messages unless it offers `client_no_context_takeover`. The end of these is kept for that: up to 4 KB a
+        connection, or 32 KB for a client that does not offer `client_max_window_bits`.
+      headers: further fields of the 101, a mapping or pairs of str. By default none. Fields that the handshake sets
+        (`Connection`, `Upgrade`, `Sec-WebSocket-...`) or that frame a message cannot be given.
       max_message_size: how many bytes a message that arrives may have, after inflating; a larger one closes the
         WebSocket with 1009. By default 2**20 (1 MiB).
       receive_buffer: how many bytes are read ahead while nobody receives. Messages count as they arrive, compressed and
@@ -196,41 +207,29 @@ def accept(
       message_timeout: the seconds in which a message must be complete, from its first byte, and one more for each 16
         KiB of it that have arrived; later ones close the WebSocket with 1008. Only time counts in which somebody
         receives, or it is read ahead. By default 300. None: no limit.
+      shutdown_code: the close code in a shutdown of the server, such as 1012 (Service Restart). By default 1001 (Going
+        Away). None: the handler closes, as above.
 
     Returns:
       An async context manager that gives the `WebSocket`: of str or of bytes where `message_type` says so, else of
       both.
 
     Raises:
-      TypeError: an argument has the wrong type.
+      TypeError: an argument has the wrong type, or there is no such option.
       ValueError: an option has an invalid value.
 
     Entering the block raises:
       HandshakeError: the request is not a WebSocket's, or it may not open one. If you don't catch it, the client gets
         a 400, 403 or 426.
       RuntimeError: the request was already accepted or answered.
+      ValueError, TypeError: the function that is given as `subprotocols` or `origins` gave no valid answer.
       trio.BrokenResourceError: the connection broke.
     """
     if not isinstance(request, Request):
         raise TypeError(f"request is the Request that the upgrade handler got, not {request!r}")
     if not isinstance(stream, trio.abc.Stream):
         raise TypeError(f"stream is the trio.abc.Stream that the upgrade handler got, not {stream!r}")
-    options = Options(
-        message_type=message_type,
-        subprotocols=subprotocols,
-        origins=origins,
-        compression=compression,
-        headers=headers,
-        max_message_size=max_message_size,
-        receive_buffer=receive_buffer,
-        send_buffer=send_buffer,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        close_timeout=close_timeout,
-        send_timeout=send_timeout,
-        message_timeout=message_timeout,
-    )
-    return Accepting(request, stream, options)
+    return Accepting(request, stream, make_options("accept", options))
 
 
 @overload
@@ -247,22 +246,9 @@ def handler(
 def handler(*, message_type: type[str], **options: Unpack[Arguments]) -> Callable[[Func[str]], UpgradeHandler]: ...
 @overload
 def handler(*, message_type: type[bytes], **options: Unpack[Arguments]) -> Callable[[Func[bytes]], UpgradeHandler]: ...
+@with_options
 def handler(
-    func: Func[Any] | EllipsisType = ...,
-    *,
-    message_type: type[str] | type[bytes] | None = None,
-    subprotocols: Iterable[str] = (),
-    origins: Literal["same", "*"] | Iterable[str] = "same",
-    compression: Literal["deflate", "deflate-takeover"] | None = None,
-    headers: FieldsArgument = (),
-    max_message_size: int = 2**20,
-    receive_buffer: int = 2**16,
-    send_buffer: int = 2**20,
-    ping_interval: float | None = 20,
-    ping_timeout: float | None = 20,
-    close_timeout: float = 10,
-    send_timeout: float | None = 60,
-    message_timeout: float | None = 300,
+    func: Func[Any] | EllipsisType = ..., **options: Any
 ) -> UpgradeHandler | Callable[[Func[Any]], UpgradeHandler]:
     """Make an upgrade handler of a function that takes a WebSocket.
 
@@ -279,40 +265,47 @@ def handler(
     Args:
       func: `async (ws) -> None`. Without it, the result is a decorator.
       message_type, subprotocols, origins, compression, headers, max_message_size, receive_buffer, send_buffer,
-        ping_interval, ping_timeout, close_timeout, send_timeout, message_timeout: the options of `accept`, with the
-        same defaults.
+        ping_interval, ping_timeout, close_timeout, send_timeout, message_timeout, shutdown_code: the options of
+        `accept`, with the same defaults.
 
     Returns:
       `async (request, stream) -> None`, for `Server(on_upgrade=...)`; or a decorator that makes one.
 
     Raises:
-      TypeError: `func` is not a function, or an option has the wrong type.
+      TypeError: `func` is not an async function, or an option has the wrong type or does not exist.
       ValueError: an option has an invalid value.
     """
-    options = Options(
-        message_type=message_type,
-        subprotocols=subprotocols,
-        origins=origins,
-        compression=compression,
-        headers=headers,
-        max_message_size=max_message_size,
-        receive_buffer=receive_buffer,
-        send_buffer=send_buffer,
-        ping_interval=ping_interval,
-        ping_timeout=ping_timeout,
-        close_timeout=close_timeout,
-        send_timeout=send_timeout,
-        message_timeout=message_timeout,
-    )
+    checked = make_options("handler", options)
 
     def decorate(func: Func[Any]) -> UpgradeHandler:
-        if not callable(func):
-            raise TypeError(f"handler takes an async function, not {func!r}")
+        check_func(func)
 
         async def on_upgrade(request: Request, stream: trio.abc.Stream) -> None:
-            async with Accepting(request, stream, options) as ws:
-                await func(ws)
+            async with Accepting(request, stream, checked) as ws:
+                done = func(ws)
+                if not inspect.isawaitable(done):
+                    raise TypeError(f"{name_of(func)} must be an `async def`, but its call returned {done!r}")
+                await done
 
         return on_upgrade
 
     return decorate if isinstance(func, EllipsisType) else decorate(func)
+
+
+def check_func(func: object) -> None:
+    """Check what `handler` got, as far as that can be told without calling it.
+
+    Raises:
+      TypeError: it is not an async function.
+    """
+    if inspect.iscoroutine(func):
+        func.close()  # nobody is going to await it
+        raise TypeError(f"handler takes the function itself, not its call: {func.__name__}, without `(...)`")
+    if not callable(func):
+        raise TypeError(f"handler takes an async function, not {func!r}")
+    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+        raise TypeError(f"{name_of(func)} has a `yield`; messages are sent by `await ws.send(message)`")
+
+
+def name_of(func: object) -> str:
+    return getattr(func, "__qualname__", repr(func))

@@ -28,13 +28,19 @@ def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes | byte
       message: str for text, bytes for binary.
 
     Raises:
-      TypeError: the message is neither str nor bytes.
+      TypeError: `connections` is not a list of WebSockets, or the message is neither str nor bytes. If it is something
+        in the list, those before it get the message.
       ValueError: the message is a str with a lone surrogate, which UTF-8 cannot have.
     """
+    if isinstance(connections, WebSocket | str) or not isinstance(connections, Iterable):
+        raise TypeError(f"broadcast takes a list of WebSockets first, not {connections!r}: broadcast([ws], message)?")
     frame = encode_message(message)
     endpoint = None
     for websocket in connections:
-        endpoint = websocket._endpoint
+        try:
+            endpoint = websocket._endpoint
+        except AttributeError:
+            raise TypeError(f"broadcast takes a list of WebSockets; {websocket!r} in it is not one") from None
         if not endpoint.closing.state.may_send:
             continue
         if endpoint.send_buffer.is_full:

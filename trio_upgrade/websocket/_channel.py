@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
-from .._request import Request
+from .._request import Request, transport_of
 from ._close_codes import encode_close
 from ._endpoint import RECEIVED, RECEIVES, Endpoint
 from ._frames import encode_message
@@ -67,10 +67,9 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         What the peer sent before the WebSocket was closed is received first.
 
         Raises:
-          trio.EndOfChannel: the peer closed the WebSocket with 1000, 1001 or no code; or the server closed it, because
-            the server shuts down or because a `broadcast` found the send buffer full.
+          trio.EndOfChannel: the peer closed the WebSocket with 1000, 1001 or no code; or this side closed it: a task
+            called `aclose`, the server shuts down, or a `broadcast` found the send buffer full.
           ConnectionClosed: the peer closed the WebSocket with another code, vanished or broke the protocol.
-          trio.ClosedResourceError: `aclose` was called.
           trio.BusyResourceError: another task is receiving.
 
         If it is cancelled, it has taken no message.
@@ -79,7 +78,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         if endpoint.handler is RECEIVES:
             raise trio.BusyResourceError("another task is already receiving from this WebSocket")
         if endpoint.closing.channel_closed:
-            raise trio.ClosedResourceError("this WebSocket was already closed")
+            await checkpoint()
+            raise endpoint.closing.receive_error(transport_of(endpoint.request))
         endpoint.handler = RECEIVES
         try:
             if endpoint.receive_buffer.is_ready or not endpoint.closing.state.may_receive:
@@ -112,8 +112,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         Raises:
           TypeError: the message is neither str nor bytes.
           ValueError: the message is a str with a lone surrogate, which UTF-8 cannot have.
-          ConnectionClosed: the WebSocket is closed, or the connection broke.
-          trio.ClosedResourceError: `aclose` was called.
+          ConnectionClosed: the WebSocket is closed, whoever closed it, or the connection broke.
 
         If it is cancelled, either nothing was sent, or the whole message still goes out.
         """
@@ -178,9 +177,10 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the WebSocket: send a close frame, wait for the peer's, and close the connection.
 
-        What the peer still sends is discarded. A task that is receiving gets `trio.ClosedResourceError` once the close
-        is complete, which takes at most `close_timeout` seconds, unless the peer reads slowly. If the WebSocket is
-        already closed, or another task is closing it, this waits until the connection is closed.
+        Any task may call it: that is how to throw somebody out. What the peer still sends is discarded. A task that is
+        receiving gets `trio.EndOfChannel` once the close is complete, which takes at most `close_timeout` seconds,
+        unless the peer reads slowly. If the WebSocket is already closed, or another task is closing it, this waits
+        until the connection is closed.
 
         Args:
           code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4); 1000 by default.

@@ -15,9 +15,12 @@
 Each of the last three may also follow OPEN directly.
 
 There are two machines. One is the connection's: its states are `State`, and `TRANSITIONS` says which event leads from
-which state to which. The other is the handler's channel, which is open until the handler calls `aclose` or leaves the
-block of `accept`. The connection may be closed long before the handler knows; the channel may be closed while the
-connection still waits for the peer.
+which state to which. The other is the handler's channel, which is open until a task calls `aclose` or the handler
+leaves the block of `accept`. The connection may be closed long before the handler knows; the channel may be closed
+while the connection still waits for the peer.
+
+A close that this side begins is no failure: an iteration ends, also when it was another task that closed the WebSocket.
+A message that cannot go out any more is a failure: `send` raises `ConnectionClosed`, whoever closed the WebSocket.
 """
 
 from __future__ import annotations
@@ -117,8 +120,7 @@ class Closing:
       state: of the connection.
       cause: the event that left the state OPEN; None before that.
       close: the code and the reason that came with this event; None before that.
-      channel_closed: the handler has closed its channel: all that it calls from now on raises
-        `trio.ClosedResourceError`.
+      channel_closed: a task has closed the channel: nothing more is received from now on, whatever still arrives.
     """
 
     __slots__ = ("cause", "channel_closed", "close", "state")
@@ -149,17 +151,22 @@ class Closing:
 
     def receive_error(self, transport: object) -> Exception:
         """Make the error that `receive` raises once nothing more can be received."""
-        if self.channel_closed:
-            return trio.ClosedResourceError("another task closed this WebSocket")
-        assert self.close is not None
-        orderly = self.cause is Event.SERVER_CLOSES or self.close.code in ORDERLY
-        if orderly and self.state is not State.FAILED:
+        if self.is_orderly:
             return trio.EndOfChannel()
+        assert self.close is not None
         return ConnectionClosed(self.close.code, self.close.reason, transport)
 
-    def send_error(self, transport: object) -> Exception:
+    @property
+    def is_orderly(self) -> bool:
+        """Whether the close is one that ends an iteration."""
+        assert self.close is not None
+        if self.cause is Event.HANDLER_CLOSES:
+            return True
+        if self.cause is Event.SERVER_CLOSES:  # what the peer still sends is received, and may break the protocol
+            return self.channel_closed or self.state is not State.FAILED
+        return self.close.code in ORDERLY
+
+    def send_error(self, transport: object) -> ConnectionClosed:
         """Make the error that `send` raises once nothing more can be sent."""
-        if self.channel_closed:
-            return trio.ClosedResourceError("this WebSocket was already closed")
         assert self.close is not None
         return ConnectionClosed(self.close.code, self.close.reason, transport)

@@ -16,16 +16,14 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import CloseCode
 
+from ._deflate_offer import Agreed
 from ._errors import Violation
 
-__all__ = ["COMPRESS_SETTINGS", "WINDOW_BITS", "Deflate", "Inflation"]
+__all__ = ["COMPRESS_SETTINGS", "Deflate", "Inflation"]
 
-# A window of 4 KiB and small hash tables: nearly the best ratio for messages of a chat's size, at
-# a third of the memory of zlib's defaults.
-WINDOW_BITS = 12
+# Small hash tables: they suit the small window (`_deflate_offer.WINDOW_BITS`).
 COMPRESS_SETTINGS: dict[str, Any] = {"memLevel": 5}
 
 TAIL = b"\0\0\xff\xff"  # the end of a flush, which every message leaves out (section 7.2.1)
@@ -39,7 +37,7 @@ class Deflate:
     from the window that was then the last.
 
     Args:
-      agreed: the parameters that were negotiated.
+      agreed: what was agreed on in the handshake.
     """
 
     __slots__ = (
@@ -53,11 +51,8 @@ class Deflate:
         "_window",
     )
 
-    def __init__(self, agreed: PerMessageDeflate) -> None:
-        self._our_bits = agreed.local_max_window_bits
-        self._our_takeover = not agreed.local_no_context_takeover
-        self._their_bits = agreed.remote_max_window_bits
-        self._their_takeover = not agreed.remote_no_context_takeover
+    def __init__(self, agreed: Agreed) -> None:
+        self._our_bits, self._our_takeover, self._their_bits, self._their_takeover = agreed
         self._compressor: Any = None  # typeshed's name for its type does not exist at run time
         self._window = b""  # the end of the messages that were inflated
         self._ahead = b""  # the end of those that were checked, while some of them were not inflated

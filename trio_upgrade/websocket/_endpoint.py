@@ -135,7 +135,7 @@ class Endpoint(Generic[T]):
         """Take the next message that has arrived; None if there is none yet.
 
         Raises:
-          trio.EndOfChannel, ConnectionClosed, trio.ClosedResourceError: nothing more will come.
+          trio.EndOfChannel, ConnectionClosed: nothing more will come.
         """
         try:
             message = self.receive_buffer.take()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from websockets.frames import Close
 
 from .._exceptions import ConnectionBroken, ProtocolError
+from .._printable import printable
 
 __all__ = ["ConnectionClosed", "HandshakeError", "Violation"]
 
@@ -23,7 +24,7 @@ class ConnectionClosed(ConnectionBroken):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"the WebSocket is closed: {Close(self.code, self.reason)}"
+        return f"the WebSocket is closed: {printable(str(Close(self.code, self.reason)))}"
 
 
 class HandshakeError(ProtocolError):

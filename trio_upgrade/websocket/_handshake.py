@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable
+import logging
 from typing import NamedTuple
 
 from websockets.exceptions import InvalidHeaderFormat, NegotiationError
-from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.headers import build_extension, parse_extension, parse_subprotocol
 from websockets.typing import ExtensionHeader
 from websockets.utils import accept_key
 
 from .._headers import Headers
 from .._request import Request, transport_of
-from ._deflate import WINDOW_BITS, Deflate
+from ._deciding_functions import check_answer
+from ._deflate import Deflate
+from ._deflate_offer import agree
 from ._errors import HandshakeError
-from ._options import Compression, Options
-from ._origin import is_allowed
+from ._options import Compression, Options, Subprotocols
 
 __all__ = ["Agreement", "is_handshake", "negotiate"]
 
-VERSION = "13"
+logger = logging.getLogger("trio_upgrade")
 
-FACTORIES = {
-    "deflate": ServerPerMessageDeflateFactory(
-        server_no_context_takeover=True,
-        client_no_context_takeover=True,
-        server_max_window_bits=WINDOW_BITS,
-        client_max_window_bits=WINDOW_BITS,
-    ),
-    "deflate-takeover": ServerPerMessageDeflateFactory(
-        server_max_window_bits=WINDOW_BITS,
-        client_max_window_bits=WINDOW_BITS,
-    ),
-}
+VERSION = "13"
 
 
 class Agreement(NamedTuple):
@@ -78,14 +67,15 @@ def negotiate(request: Request, options: Options) -> Agreement:
     keys = headers.get_list("sec-websocket-key")
     if len(keys) != 1 or not is_key(keys[0]):
         raise handshake_error(request, "there must be one Sec-WebSocket-Key, with 16 bytes in base64")
-    if not is_allowed(headers, options.allowed_origins):
-        raise handshake_error(request, "this Origin may not open a WebSocket here", status=403)
+    if why := options.allowed_origins.refusal(request):
+        logger.info("%r: %s", request, why)  # the server's own page may be concerned, and its author look for the cause
+        raise handshake_error(request, why, status=403)
     answer = [("Sec-WebSocket-Accept", accept_key(keys[0]))]
     try:
         deflate, extensions = choose_compression(headers, options.compression)
-        subprotocol = choose_subprotocol(headers, tuple(options.subprotocols))
+        subprotocol = choose_subprotocol(headers, options.subprotocols)
     except (InvalidHeaderFormat, NegotiationError) as exc:
-        raise handshake_error(request, str(exc)) from exc
+        raise handshake_error(request, str(exc)) from None  # whose text is the client's
     if extensions:
         answer.append(("Sec-WebSocket-Extensions", extensions))
     if subprotocol is not None:
@@ -122,34 +112,53 @@ def choose_compression(headers: Headers, compression: Compression) -> tuple[Defl
     """
     offers: list[ExtensionHeader] = []
     for value in headers.get_list("sec-websocket-extensions"):
-        offers += parse_extension(value)
+        if not is_empty(value):
+            offers += parse_extension(value)
     if compression is None:
         return None, ""
-    factory = FACTORIES[compression]
-    for name, parameters in offers:
-        if name == factory.name:
-            try:
-                answer, extension = factory.process_request_params(parameters, [])
-            except NegotiationError:
-                continue
-            assert isinstance(extension, PerMessageDeflate)
-            return Deflate(extension), build_extension([(factory.name, answer)])
+    for name, offer in offers:
+        if name == "permessage-deflate" and (agreement := agree(offer, compression == "deflate-takeover")):
+            agreed, answer = agreement
+            return Deflate(agreed), build_extension([(name, answer)])
     return None, ""
 
 
-def choose_subprotocol(headers: Headers, subprotocols: Iterable[str]) -> str | None:
-    """Choose the first of the server's subprotocols that the client offers.
+def choose_subprotocol(headers: Headers, subprotocols: Subprotocols) -> str | None:
+    """Choose the first of the server's subprotocols that the client offers, or what the server's function chooses.
 
     Raises:
       InvalidHeaderFormat: the offer is malformed.
       NegotiationError: the client offers none of them.
+      ValueError, TypeError: the function chose something that the client does not offer.
     """
-    offered: set[str] = set()
+    offered: list[str] = []
     for value in headers.get_list("sec-websocket-protocol"):
-        offered.update(parse_subprotocol(value))
-    if not subprotocols:
-        return None
-    for subprotocol in subprotocols:
+        if not is_empty(value):
+            offered += parse_subprotocol(value)
+    if callable(subprotocols):
+        return check_choice(check_answer(subprotocols(offered), "subprotocols"), offered)
+    spoken = tuple(subprotocols)
+    for subprotocol in spoken:
         if subprotocol in offered:
             return subprotocol
-    raise NegotiationError(f"Sec-WebSocket-Protocol must offer one of {', '.join(subprotocols)}")
+    if spoken and None not in spoken:
+        raise NegotiationError(f"Sec-WebSocket-Protocol must offer one of {', '.join(filter(None, spoken))}")
+    return None
+
+
+def check_choice(chosen: object, offered: list[str]) -> str | None:
+    """Check what the server's function has chosen (RFC 6455 section 4.2.2)."""
+    if chosen is None:
+        return None
+    if not isinstance(chosen, str):
+        raise TypeError(f"the function that is given as subprotocols returned {chosen!r}, neither a str nor None")
+    if chosen not in offered:
+        raise ValueError(
+            f"the function that is given as subprotocols chose {chosen!r}, which the client does not offer"
+        )
+    return chosen
+
+
+def is_empty(value: str) -> bool:
+    """Whether a list has no member (RFC 9110 section 5.6.1): then the client offers nothing."""
+    return not value.strip(" \t,")

@@ -1,26 +1,58 @@
-"""The options of `accept` and `handler`, checked."""
+"""The options of `accept` and `handler`: their names, types and defaults, and what is valid."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
+
+from websockets.frames import CloseCode
 
 from .._headers import TOKEN, FieldsArgument, encode_fields
 from .._request import NOT_GIVEN
-from ._origin import AllowedOrigins, Origins, check_origins
+from ._close_codes import encode_close
+from ._deciding_functions import check_plain
+from ._origin import AllowedOrigins, Origins
 
-__all__ = ["Compression", "Options"]
+__all__ = ["TICK", "Arguments", "Compression", "Options", "Subprotocols"]
 
-TICK = 0.25  # seconds
+TICK = 0.25  # seconds between two looks of the keepalive, at most
 
+# Fields of the 101 that the handshake sets (RFC 6455 section 11.3), and the option that decides about each of them.
+SET_BY = {
+    b"sec-websocket-accept": None,
+    b"sec-websocket-extensions": "compression",
+    b"sec-websocket-key": None,
+    b"sec-websocket-protocol": "subprotocols",
+    b"sec-websocket-version": None,
+}
+
+Subprotocols: TypeAlias = Iterable[str | None] | Callable[[list[str]], str | None]
 Compression: TypeAlias = Literal["deflate", "deflate-takeover"] | None
+
+
+class Arguments(TypedDict, total=False):
+    """The options for type checkers, but for `message_type`, which chooses an overload of `accept`."""
+
+    subprotocols: Subprotocols
+    origins: Origins
+    compression: Compression
+    headers: FieldsArgument
+    max_message_size: int
+    receive_buffer: int
+    send_buffer: int
+    ping_interval: float | None
+    ping_timeout: float | None
+    close_timeout: float
+    send_timeout: float | None
+    message_timeout: float | None
+    shutdown_code: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """The options of `accept`, which documents them.
+    """The options of `accept`, which documents them. Their defaults stand here alone.
 
     Attributes:
       tick: seconds between two looks of the keepalive. It is at most a quarter of each time that the options name, so
@@ -33,7 +65,7 @@ class Options:
     """
 
     message_type: type[str] | type[bytes] | None = None
-    subprotocols: Iterable[str] = ()
+    subprotocols: Subprotocols = ()
     origins: Origins = "same"
     compression: Compression = None
     headers: FieldsArgument = ()
@@ -45,6 +77,7 @@ class Options:
     close_timeout: float = 10
     send_timeout: float | None = 60
     message_timeout: float | None = 300
+    shutdown_code: int | None = 1001
     allowed_origins: AllowedOrigins = field(init=False)
     tick: float = field(init=False)
 
@@ -56,6 +89,7 @@ class Options:
         check_size("receive_buffer", self.receive_buffer)
         check_size("send_buffer", self.send_buffer)
         check_seconds("close_timeout", self.close_timeout)
+        encode_close(self.code_in_shutdown, "")
         waits = [self.close_timeout]
         for name in ("ping_interval", "ping_timeout", "send_timeout", "message_timeout"):
             seconds = getattr(self, name)
@@ -63,9 +97,14 @@ class Options:
                 check_seconds(name, seconds)
                 waits.append(seconds)
         self._set("subprotocols", check_subprotocols(self.subprotocols))
-        self._set("allowed_origins", check_origins(self.origins))
-        self._set("headers", tuple(encode_fields(self.headers, NOT_GIVEN)))
+        self._set("allowed_origins", AllowedOrigins(self.origins))
+        self._set("headers", check_headers(self.headers))
         self._set("tick", min(TICK, *(wait / 4 for wait in waits)))
+
+    @property
+    def code_in_shutdown(self) -> int:
+        """The code of a close by which our side obeys a shutdown of the server."""
+        return CloseCode.GOING_AWAY if self.shutdown_code is None else self.shutdown_code
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -92,14 +131,32 @@ def check_seconds(name: str, seconds: object) -> None:
         raise ValueError(f"{name} must be more than 0, not {seconds!r}")
 
 
-def check_subprotocols(subprotocols: Iterable[str]) -> tuple[str, ...]:
-    """Check the names of subprotocols, which are tokens (RFC 6455 section 4.1)."""
+def check_subprotocols(subprotocols: Subprotocols) -> tuple[str | None, ...] | Callable[[list[str]], str | None]:
+    """Check the names of subprotocols, which are tokens (RFC 6455 section 4.1); None among them is not a name."""
     if isinstance(subprotocols, str):
-        raise TypeError(f"subprotocols is a list of strings, not {subprotocols!r}: write [{subprotocols!r}]?")
+        raise TypeError(f"subprotocols is a list of str, not {subprotocols!r}: write [{subprotocols!r}]?")
+    if callable(subprotocols):
+        check_plain(subprotocols, "subprotocols")
+        return subprotocols
+    if not isinstance(subprotocols, Iterable):
+        raise TypeError(f"subprotocols is a list of str, or a function, not {subprotocols!r}")
     names = tuple(subprotocols)
     for name in names:
+        if name is None:
+            continue
         if not isinstance(name, str):
-            raise TypeError(f"subprotocols is a list of strings; {name!r} is not a string")
+            raise TypeError(f"subprotocols is a list of str, or a function; {name!r} in the list is not a str")
         if not re.fullmatch(TOKEN, name):
             raise ValueError(f"the name of a subprotocol is a token (RFC 9110 section 5.6.2), not {name!r}")
     return names
+
+
+def check_headers(headers: FieldsArgument) -> tuple[tuple[bytes, bytes], ...]:
+    """Check the further fields of the 101."""
+    fields = encode_fields(headers, NOT_GIVEN)
+    for name, _ in fields:
+        if name.lower() in SET_BY:
+            option = SET_BY[name.lower()]
+            hint = f": give the option {option}" if option else ""
+            raise ValueError(f"headers cannot have {name.decode()}, which the handshake sets{hint}")
+    return tuple(fields)

@@ -20,6 +20,7 @@ from websockets.frames import CloseCode
 from .._exceptions import log_bug
 from .._patience import FLOOR_RATE
 from .._request import transport_of
+from .._shutdown import Shutdown
 from .._socket_state import Peer
 from ._closing import State
 from ._endpoint import AWAY, RECEIVED, RECEIVES, Endpoint
@@ -38,7 +39,7 @@ class Attendant:
       nursery: runs its tasks.
     """
 
-    __slots__ = ("_endpoint", "_nursery", "_take_by", "_liveness")
+    __slots__ = ("_endpoint", "_liveness", "_nursery", "_take_by")
 
     def __init__(self, endpoint: Endpoint[Any], nursery: trio.Nursery) -> None:
         self._endpoint = endpoint
@@ -78,9 +79,13 @@ class Attendant:
         if not endpoint.is_disconnecting:
             self._look_after_peer(now)
 
-    def close_for_shutdown(self) -> None:
-        """Begin to close, since the server shuts down."""
-        self._endpoint.close_for_server(CloseCode.GOING_AWAY, "the server is shutting down")
+    def close_for_shutdown(self, shutdown: Shutdown, now: float) -> float:
+        """Begin to close, if it is time for that in the server's shutdown; return when it is."""
+        options = self._endpoint.options
+        begin = -math.inf if options.shutdown_code is not None else shutdown.last_call(options.close_timeout)
+        if now >= begin and self._endpoint.closing.state.may_send:
+            self._endpoint.close_for_server(options.code_in_shutdown, "the server is shutting down")
+        return math.inf if now >= begin else begin
 
     # ---- the peer
 
