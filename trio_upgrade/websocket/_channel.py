@@ -202,7 +202,7 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         try:
             if not endpoint.is_over:
                 endpoint.close_for_handler(code, reason)
-                with endpoint.farewell_scope():
+                with endpoint.begin_farewell():
                     await endpoint.send_buffer.wait_sent()
                     while closing.state.may_receive:
                         await endpoint.discard()

@@ -64,7 +64,7 @@ class Endpoint(Generic[T]):
       was_heard: bytes have arrived since the attendant last looked.
       change: set when reading stops, or nothing more can arrive; None while nobody waits for that.
       closing_from: since when the peer's close frame is awaited, in seconds of Trio's clock.
-      farewell: what the task that closes the connection in order waits in; None if there is no such task. The
+      farewell: what the task that closes the connection in order waits in; None before there is such a task. The
         attendant sets its deadline.
     """
 
@@ -265,7 +265,8 @@ class Endpoint(Generic[T]):
         if self._disconnected is None:
             self._disconnected = trio.Event()
         try:
-            self.mark_lost("the connection was dropped")
+            if not self.is_over:
+                self.mark_lost("the connection was dropped")
             if at_once or not self.send_buffer.is_empty:
                 await close_at_once(self.stream)
             else:
@@ -273,13 +274,11 @@ class Endpoint(Generic[T]):
         finally:
             self._disconnected.set()
 
-    @contextmanager
-    def farewell_scope(self) -> Iterator[None]:
-        """For what is done before `disconnect`: it takes as long as the peer may have, and no longer."""
+    def begin_farewell(self) -> trio.CancelScope:
+        """The scope for what is done before `disconnect`: it takes as long as the peer may have, and no longer."""
         self.closing_from = min(self.closing_from, trio.current_time())
-        with trio.CancelScope() as self.farewell:
-            yield
-        self.farewell = None
+        self.farewell = trio.CancelScope()
+        return self.farewell
 
     async def wait_disconnected(self) -> None:
         """Wait until another task has closed the connection below. If it is cancelled, it closes that at once."""

@@ -182,7 +182,7 @@ class Attendant:
         try:
             try:
                 if not at_once:
-                    with endpoint.farewell_scope():
+                    with endpoint.begin_farewell():
                         await endpoint.send_buffer.wait_sent()
             finally:
                 await endpoint.disconnect(at_once)
