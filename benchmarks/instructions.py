@@ -1,7 +1,8 @@
 """`python -m benchmarks.instructions`: how many processor instructions one operation costs the server.
 
-Unlike time, this does not depend on what else the machine does: two runs differ by less than one percent. Valgrind's
-callgrind counts them, with the garbage collector off, on one connection after another. A run takes about a minute.
+Unlike time, this hardly depends on what else the machine does: two runs differ by a percent. Only where other programs
+keep both sides from running, the server finds less there when it looks, and waits more often: up to a tenth more.
+Valgrind's callgrind counts, with the garbage collector off, on one connection after another. It takes about a minute.
 """
 
 from __future__ import annotations

@@ -6,12 +6,10 @@ from which the body and the next request come.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import trio
 
 from ._peer_watch import Watch
+from ._registered_scope import RegisteredScope
 from ._request_body import IncomingBody
 from ._serving_state import ServingState
 from ._transport import Transport
@@ -50,17 +48,14 @@ class Disconnect:
         """Wait for it."""
         await self._happened.wait()
 
-    @contextlib.contextmanager
-    def cancel_scope(self) -> Iterator[trio.CancelScope]:
+    def cancel_scope(self) -> RegisteredScope:
         """A scope that it cancels."""
-        with trio.CancelScope() as scope:
-            self._scopes.add(scope)
-            if self._happened.is_set():
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._scopes.discard(scope)
+        return RegisteredScope(self._register, self._scopes.discard)
+
+    def _register(self, scope: trio.CancelScope) -> None:
+        self._scopes.add(scope)
+        if self._happened.is_set():
+            scope.cancel()
 
     async def close(self) -> None:
         """Watch no longer, since the response was sent. Not always a checkpoint."""

@@ -124,17 +124,12 @@ class Exchange:
         return False
 
     def _send(self, response: Response) -> Coroutine[Any, Any, None]:
-        method, http_version = self.request.method, self.request.http_version
-        sending = send_response(self.reply, response, method, http_version, self.closes, self._before_streaming)
-        return self._until_reset(sending) if is_streamed(response) else sending
-
-    async def _until_reset(self, sending: Coroutine[Any, Any, None]) -> None:
-        """Send streamed content until the client resets the connection."""
+        to = self.reply, response, self.request.method, self.request.http_version, self.closes
+        if not is_streamed(response):
+            return send_response(*to)
+        sending = send_response(*to, self._before_streaming)
         assert self.serving.nursery is not None
-        with self.serving.peers.cancel_on_reset(self.transport, self.serving.nursery) as scope:
-            return await sending
-        if scope.cancelled_caught:
-            raise ConnectionBroken("the client has reset the connection", self.transport)
+        return self.serving.peers.run_until_reset(self.transport, self.serving.nursery, sending)
 
     async def stop_watching(self) -> None:
         """Take note that the response was sent, or cannot be: nobody waits for the client's disconnect from now on."""

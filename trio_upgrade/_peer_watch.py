@@ -9,14 +9,14 @@ This module knows nothing of HTTP.
 
 from __future__ import annotations
 
-import contextlib
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any
 
 import trio
 
+from ._exceptions import ConnectionBroken
 from ._socket_state import END_OR_RESET, RESET_ONLY, Peer
 from ._transport import Transport
 
@@ -96,19 +96,22 @@ class PeerWatch:
             if not watches:
                 self._forget(descriptor, watch.transport)
 
-    @contextlib.contextmanager
-    def cancel_on_reset(self, transport: Transport, nursery: trio.Nursery) -> Iterator[trio.CancelScope]:
-        """A scope that is cancelled when the peer resets the connection. Without a socket nobody knows."""
+    async def run_until_reset(self, transport: Transport, nursery: trio.Nursery, sending: Awaitable[None]) -> None:
+        """Await `sending` until the peer resets the connection. Without a socket nobody knows.
+
+        Raises:
+          ConnectionBroken: the peer has reset it, so `sending` was cancelled.
+        """
+        if transport.socket is None:
+            return await sending
         with trio.CancelScope() as scope:
-            if transport.socket is None:
-                yield scope
-                return
             watch = Watch(transport, False, scope.cancel)
             self.add(watch, nursery)
             try:
-                yield scope
+                return await sending
             finally:
                 self.discard(watch)
+        raise ConnectionBroken("the peer has reset the connection", transport)
 
     def _of(self, transport: Transport) -> list[tuple[int, set[Watch]]]:
         """The descriptor and the watches of a transport, if it has any."""

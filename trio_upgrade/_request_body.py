@@ -287,6 +287,7 @@ class IncomingBody:
                     self._break_off(
                         f"the request's body did not arrive within {self._limits.request_timeout} seconds", 408
                     )
+                arrived = more or b""
         if self._stage is BROKEN:
             raise self._error()
         return b""

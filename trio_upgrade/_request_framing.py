@@ -19,8 +19,8 @@ from ._request_head import LONGEST, Head, check_trailers
 
 __all__ = ["Framing", "framing_of"]
 
-# RFC 9112 section 7.1.1, RFC 9110 section 5.6: *( ";" name [ "=" ( token / quoted-string ) ] ), with white space
-# h11 refuses white space before the first of them, and so do we.
+# RFC 9112 section 7.1.1, RFC 9110 section 5.6: *( ";" name [ "=" ( token / quoted-string ) ] ), with white space.
+# h11 refuses white space before the first extension, and so do we.
 QUOTED = r'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 EXTENSION = rf"[ \t]*;[ \t]*{TOKEN}(?:[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED}))?"
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")  # shorter than any head, and so within its limit
@@ -87,13 +87,12 @@ class Part(Enum):
 
     LINE = "LINE"  # a chunk's line: its size and extensions
     DATA = "DATA"  # the chunk's data
-    REST = "REST"  # the rest of data of which a reader, by its `max_bytes`, has taken a part: given by itself
     DATA_END = "DATA_END"  # the CRLF after the data
     TRAILERS = "TRAILERS"  # the trailer section, which follows the last chunk's line
     END = "END"  # nothing: the whole body was decoded
 
 
-LINE, DATA, REST, DATA_END, TRAILERS, END = Part
+LINE, DATA, DATA_END, TRAILERS, END = Part
 
 
 class Chunks(Framing):
@@ -129,7 +128,7 @@ class Chunks(Framing):
         at, room = 0, max_bytes
         with memoryview(data) as view:
             while len(pieces) < CHUNKS_AT_ONCE:
-                if self._part is not DATA and self._part is not REST:
+                if self._part is not DATA:
                     try:
                         begin, at = at, self._skip(data, at)
                     except Malformed:
@@ -147,11 +146,6 @@ class Chunks(Framing):
                 room -= size
                 self._size_left -= size
                 if self._size_left:
-                    if not room:
-                        self._part = REST
-                    break
-                if self._part is REST:
-                    self._part = DATA_END
                     break
                 if data.startswith(self._same_again, at):
                     at += len(self._same_again)

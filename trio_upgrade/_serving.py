@@ -138,9 +138,9 @@ class Serving:
             finally:
                 self._remove(connection)
 
-        async with self.open() as nursery:
-            nursery.start_soon(run)
         try:
+            async with self.open() as nursery:
+                nursery.start_soon(run)
             return failure
         finally:
             del failure  # its traceback leads here

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 
 import trio
+
+from ._registered_scope import RegisteredScope
 
 __all__ = ["Shutdown"]
 
@@ -57,14 +57,11 @@ class Shutdown:
             self.begun = trio.Event()
             self._grace_from = self._grace_until = math.inf
 
-    @contextlib.contextmanager
-    def cancel_scope(self) -> Iterator[trio.CancelScope]:
+    def cancel_scope(self) -> RegisteredScope:
         """A scope that the shutdown cancels; see `Server.cancel_on_shutdown`."""
-        with trio.CancelScope() as scope:
-            self._scopes.add(scope)
-            if self.begun.is_set():
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._scopes.discard(scope)
+        return RegisteredScope(self._register, self._scopes.discard)
+
+    def _register(self, scope: trio.CancelScope) -> None:
+        self._scopes.add(scope)
+        if self.begun.is_set():
+            scope.cancel()

@@ -188,9 +188,11 @@ class SocketTransport(Transport):
             self._receive_deadline = None
 
     async def _wait_readable_before(self, deadline: float) -> None:
-        # Apart from `receive_some`, where it would make the frame of every idle connection larger.
-        with trio.fail_at(deadline):
-            await wait_readable(self.socket)
+        # Apart from `receive_some`, where it would make the frame of every idle connection larger. `trio.fail_at` would
+        # keep the Cancelled, and all that waits, in a reference cycle with Python 3.13.
+        with trio.CancelScope(deadline=deadline):
+            return await wait_readable(self.socket)
+        raise trio.TooSlowError
 
     def interrupt(self) -> None:
         """See `Transport.interrupt`. A call that has not begun to wait is interrupted when it does."""
@@ -229,7 +231,7 @@ class SocketTransport(Transport):
             if sent == octets.nbytes:
                 await cancel_shielded_checkpoint()
             while sent < octets.nbytes:
-                await self.wait_room(self.send_timeout)
+                await self._wait_room(self.send_timeout)
                 with contextlib.suppress(BlockingIOError), octets[sent:] as rest:
                     more = self.socket.send(rest)
                     sent += more
@@ -241,6 +243,14 @@ class SocketTransport(Transport):
         Raises:
           ConnectionBroken: the peer acknowledged nothing for `timeout` seconds; see `Transport.send_timeout`.
         """
+        self._check_sending()
+        self._sending = True
+        try:
+            await self._wait_room(timeout)
+        finally:
+            self._sending = False
+
+    async def _wait_room(self, timeout: float | None) -> None:
         await wait_patiently(self, timeout, self._wait_writable)
 
     async def _wait_writable(self) -> None:
@@ -272,7 +282,7 @@ class SocketTransport(Transport):
                 try:
                     sent = os.sendfile(self.socket.fileno(), file, offset, min(SENDFILE_PIECE, size - offset))
                 except BlockingIOError:
-                    await self.wait_room(self.send_timeout)
+                    await self._wait_room(self.send_timeout)
                     continue
                 if not sent:
                     raise EOFError(f"the file has {offset} bytes, not {size}")

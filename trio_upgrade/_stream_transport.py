@@ -15,7 +15,7 @@ from ._exceptions import ConnectionBroken
 from ._socket_options import end_both_ways, reset_on_close, set_options
 from ._socket_state import AnySocket, Peer, peer_state, unacknowledged
 from ._tls_info import TlsState
-from ._transport import Buffer, Transport, close_at_once, deadline_in, patience, quiet
+from ._transport import Buffer, Transport, close_at_once, deadline_in, quiet
 
 __all__ = ["StreamTransport", "as_transport", "socket_below"]
 
@@ -114,8 +114,13 @@ class StreamTransport(Transport):
             return await self._send(data)
         with memoryview(data) as view, view.cast("B") as octets:
             for start in range(0, len(octets), SEND_SIZE):
-                with octets[start : start + SEND_SIZE] as piece, patience(self, self.send_timeout):
-                    await self._send(piece)
+                with octets[start : start + SEND_SIZE] as piece:
+                    await self._send_within(self.send_timeout, piece)
+
+    async def _send_within(self, timeout: float, piece: memoryview) -> None:
+        with trio.CancelScope(deadline=trio.current_time() + timeout):
+            return await self._send(piece)
+        raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", self)
 
     async def _send(self, data: Buffer) -> None:
         try:
@@ -172,7 +177,7 @@ class StreamTransport(Transport):
 
     async def abort(self) -> None:
         """See `Transport.abort`."""
-        if (socket := _socket_of(self._stream)) is not None:
+        if (socket := self.socket) is not None:
             end_both_ways(socket)
         await self._close()
 
@@ -180,7 +185,7 @@ class StreamTransport(Transport):
         """See `Transport.reset`."""
         if self.carrier is not None:
             await self.carrier.reset()
-        if (socket := _socket_of(self._stream)) is not None:
+        if (socket := self.socket) is not None:
             reset_on_close(socket)
         await self._close()
 
@@ -207,23 +212,10 @@ def as_transport(stream: trio.abc.Stream) -> Transport:
     return stream if isinstance(stream, Transport) else StreamTransport(stream, _prepare(stream))
 
 
-def socket_below(stream: Any) -> AnySocket | None:
+def socket_below(stream: trio.abc.Stream) -> AnySocket | None:
     """The socket of a stream, also below TLS; None for a stream that has no socket."""
-    while isinstance(stream, trio.SSLStream):
-        stream = stream.transport_stream
-    found: AnySocket | None = getattr(stream, "socket", None)
+    found: AnySocket | None = getattr(_below_tls(stream), "socket", None)
     return found
-
-
-def _prepare(stream: trio.abc.Stream) -> Any:
-    """Set the options of the socket below, if there is one; returns the address of the peer."""
-    socket = _socket_of(stream)
-    if socket is None:
-        return getattr(_below_tls(stream), "peername", None)
-    set_options(socket)
-    with contextlib.suppress(OSError):
-        return socket.getpeername()
-    return None
 
 
 def _below_tls(stream: trio.abc.Stream) -> trio.abc.Stream:
@@ -232,7 +224,12 @@ def _below_tls(stream: trio.abc.Stream) -> trio.abc.Stream:
     return stream
 
 
-def _socket_of(stream: trio.abc.Stream) -> trio.socket.SocketType | None:
-    """The socket that a stream is on, also below TLS, if it is trio's."""
-    below = _below_tls(stream)
-    return below.socket if isinstance(below, trio.SocketStream) else None
+def _prepare(stream: trio.abc.Stream) -> Any:
+    """Set the options of the socket below, if there is one; returns the address of the peer."""
+    if isinstance(stream, trio.SSLStream):
+        return _prepare(stream.transport_stream)
+    if isinstance(stream, trio.SocketStream):
+        set_options(stream.socket)
+        with contextlib.suppress(OSError):
+            return stream.socket.getpeername()
+    return getattr(stream, "peername", None)

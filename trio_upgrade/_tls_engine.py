@@ -22,15 +22,15 @@ SLICE = 33 * 1024
 class TlsEngine:
     """The server's side of one TLS connection.
 
-    Any method raises `ssl.SSLError` if the peer breaks TLS, or refuses it. Then `take` gives the alert
-    that tells the peer, and nothing else can be done.
+    If the peer breaks TLS or sends a fatal alert, the methods raise `ssl.SSLError`. After that, only `take` is of
+    use: it gives the alert that tells the peer, if there is one.
 
     Args:
       context: has the server's certificate.
 
     Attributes:
-      state: what tells the version of TLS and the like, once the handshake is done.
-      is_holding: `decrypt` may give something without being fed. If that is False, it gives nothing.
+      state: tells the version of TLS and the like, once the handshake is done.
+      is_holding: `decrypt` may give data without another `feed`. If it is False, `decrypt` gives None.
     """
 
     __slots__ = ("_arrived", "_decrypted", "_error", "_incoming", "_outgoing", "_tickets", "is_holding", "state")
@@ -48,7 +48,7 @@ class TlsEngine:
     # ---- what arrives
 
     def feed(self, data: bytes) -> None:
-        """Take what has arrived. Only call it when nothing else helps; see `is_holding`.
+        """Take what has arrived. Call it only while `is_holding` is False.
 
         Args:
           data: b"" at the end of the connection.
@@ -137,7 +137,7 @@ class TlsEngine:
 
     @property
     def pending(self) -> int:
-        """How many bytes the peer should get soon, though we have no data for it."""
+        """How many bytes TLS itself wants to send: its handshake, an alert, an answer to a key update."""
         return self._outgoing.pending
 
     def take(self) -> bytes:
@@ -149,19 +149,24 @@ class TlsEngine:
 
     def encrypt(self, data: Buffer) -> bytes:
         """Encrypt data, which must not be empty; returns what is to be sent."""
-        if len(data) <= SLICE:
-            self.state.write(data)
-            return self.take()
-        parts = []
-        with memoryview(data) as view:
-            for start in range(0, len(view), 2 * RECORD):
-                with view[start : start + 2 * RECORD] as part:
-                    self.state.write(part)
-                parts.append(self.take())
-        return b"".join(parts)
+        try:
+            if len(data) <= SLICE:
+                self.state.write(data)
+                return self.take()
+            parts = []
+            with memoryview(data) as view:
+                for start in range(0, len(view), 2 * RECORD):
+                    with view[start : start + 2 * RECORD] as part:
+                        self.state.write(part)
+                    parts.append(self.take())
+            return b"".join(parts)
+        except ssl.SSLWantReadError:
+            # Only TLS 1.2 can, and OpenSSL 3 refuses it unless the context allows it. OpenSSL's own clients break the
+            # connection, too, if data comes meanwhile.
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the peer renegotiates, and nothing can be sent meanwhile") from None
 
-    def end(self) -> None:
-        """Let `take` give close_notify: no data can be sent from now on, but all that arrives be received."""
+    def encrypt_close_notify(self) -> None:
+        """Let `take` give close_notify. From now on nothing can be encrypted, but what arrives can be decrypted."""
         # OpenSSL then looks for the peer's close_notify, and destroys the data that it finds on its way. So it is
         # given nothing until that is over.
         if size := self.state.pending():

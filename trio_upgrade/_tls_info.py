@@ -11,7 +11,7 @@ import trio
 __all__ = ["TLSInfo", "TlsState", "tls_info"]
 
 
-# What tells the state of TLS. Both have methods of the same names.
+# Either tells what TLS has agreed on, by methods of the same names.
 TlsState: TypeAlias = "ssl.SSLObject | trio.SSLStream[trio.abc.Stream]"
 
 
@@ -23,9 +23,9 @@ class TLSInfo:
       version: the version of TLS, such as "TLSv1.3".
       cipher: the name of the cipher, such as "TLS_AES_256_GCM_SHA384".
       alpn_protocol: the protocol that ALPN has agreed on; None if it has agreed on nothing.
-      client_certificate: the client's certificate, as DER; None if it sent none. Whether it is valid was
-        checked if the `ssl.SSLContext` demands one (`verify_mode`). `Request.transport.getpeercert()`
-        gives its fields.
+      client_certificate: the client's certificate, as DER; None if it sent none. Clients send one only if
+        the `verify_mode` of the `ssl.SSLContext` asks for it, and then it was verified.
+        `Request.transport.getpeercert()` gives its fields.
     """
 
     version: str

@@ -1,20 +1,28 @@
 """What is encrypted, on its way to the socket.
 
-Whatever is encrypted is committed: the peer cannot read on unless it gets it, whole and in order. So what the
-kernel does not take is kept, and goes out before anything else. If a send that must not wait leaves something, a
-task sends it, and lives no longer than that takes. A send that was cancelled leaves its rest to whoever sends
+Once something is encrypted, it has to be sent whole and in order: without it, the peer cannot decrypt what follows.
+So what the kernel does not take is kept, and goes out before anything else. If a send that must not wait leaves
+something, a task sends it, and ends when that is done. A send that was cancelled leaves its rest to whoever sends
 next, or closes.
+
+This module does not know what may be sent when.
 """
 
 from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
 
 import trio
 
 from ._socket_transport import SocketTransport
 from ._tls_engine import TlsEngine
-from ._transport import quiet, wait_patiently
+from ._transport import Buffer, quiet, wait_patiently
 
-__all__ = ["TlsOutbox"]
+__all__ = ["PIECE", "TlsOutbox", "pieces_of"]
+
+PIECE = 64 * 1024  # so much is encrypted at a time: other connections have their turn between two pieces
+MAX_ANSWERS = 128 * 1024  # bytes that TLS wants to send, and a peer that makes it do so does not take
 
 
 class TlsOutbox:
@@ -26,9 +34,12 @@ class TlsOutbox:
       engine: gives what else is to be sent.
       below: the socket.
       nursery: runs the task of `flush_later`.
+
+    Attributes:
+      in_use: a task is inside of a send. Nobody else may send, and it sends all that is kept.
     """
 
-    __slots__ = ("_below", "_engine", "_flushed", "_nursery", "_unsent")
+    __slots__ = ("_below", "_engine", "_flushed", "_nursery", "_unsent", "in_use")
 
     def __init__(self, engine: TlsEngine, below: SocketTransport, nursery: trio.Nursery) -> None:
         self._engine = engine
@@ -36,11 +47,21 @@ class TlsOutbox:
         self._nursery = nursery
         self._unsent = b""
         self._flushed: trio.Event | None = None  # set when the task of `flush_later` ends
+        self.in_use = False
 
     @property
     def size(self) -> int:
         """How many bytes the kernel has not taken, those included that the engine wants to send."""
         return len(self._unsent) + self._engine.pending
+
+    def check_unused(self) -> None:
+        """Refuse a second task that sends.
+
+        Raises:
+          trio.BusyResourceError: a task is inside of a send.
+        """
+        if self.in_use:
+            raise trio.BusyResourceError("another task is already sending on this connection")
 
     def offer(self, encrypted: bytes) -> bool:
         """Offer the kernel what it has not taken yet, and then this; returns whether it took all."""
@@ -50,8 +71,23 @@ class TlsOutbox:
 
     @property
     def is_empty(self) -> bool:
-        """The kernel has taken all that was encrypted: more may be."""
+        """The kernel has taken all that was encrypted, so more may be."""
         return not self._unsent
+
+    def offer_pending(self) -> None:
+        """Offer the kernel what TLS itself wants to send, unless a task sends it anyway. It raises no failure."""
+        if not self.is_being_sent:
+            with quiet():
+                self.offer(self._engine.take())
+
+    def check_answers(self) -> None:
+        """Refuse a peer that makes TLS answer all the time, and does not take the answers.
+
+        Raises:
+          ssl.SSLError: more than 128 KiB are kept.
+        """
+        if self.size > MAX_ANSWERS:
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, "the peer takes no answers, and makes TLS answer all the time")
 
     async def flush(self, timeout: float | None) -> None:
         """Send all, and wait while the kernel takes nothing. Not always a checkpoint.
@@ -64,8 +100,13 @@ class TlsOutbox:
 
     @property
     def has_task(self) -> bool:
-        """The task of `flush_later` is running. Nobody else may send."""
+        """The task of `flush_later` is running."""
         return self._flushed is not None
+
+    @property
+    def is_being_sent(self) -> bool:
+        """A task sends all that is kept, or is about to."""
+        return self.in_use or self._flushed is not None
 
     def flush_later(self) -> None:
         """Send all in a task, which ends when the kernel has taken it, or the connection breaks or is closed."""
@@ -88,3 +129,11 @@ class TlsOutbox:
         finally:
             self._flushed = None
             flushed.set()
+
+
+def pieces_of(data: Buffer) -> Iterator[memoryview]:
+    """Cut data into the pieces that are encrypted one at a time."""
+    with memoryview(data) as view, view.cast("B") as octets:
+        for start in range(0, len(octets), PIECE):
+            with octets[start : start + PIECE] as piece:
+                yield piece

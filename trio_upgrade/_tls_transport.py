@@ -1,7 +1,7 @@
 """TLS as the transport of a connection, on a socket of our own.
 
-It knows nothing of HTTP. `_tls_engine` knows TLS, `_tls_outbox` how what is encrypted reaches the kernel, and
-`_socket_transport` makes the socket calls.
+It decides what may be done when, and knows nothing of HTTP. `_tls_engine` knows TLS, `_tls_outbox` how what is
+encrypted reaches the kernel, and `_socket_transport` makes the socket calls.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from ._exceptions import ConnectionBroken
 from ._patience import LINGERING_SEND_TIMEOUT
+from ._socket_options import acknowledge_now
 from ._socket_state import Peer
 from ._socket_transport import SocketTransport
 from ._tls_engine import TlsEngine
 from ._tls_info import TlsState
-from ._tls_outbox import TlsOutbox
-from ._tls_states import BROKEN, CLOSED, ENDED, HANDSHAKE, NEXT, OPEN, Tls
+from ._tls_outbox import PIECE, TlsOutbox, pieces_of
+from ._tls_states import BROKEN, CLOSED, ENDED, HANDSHAKE, OPEN, follow
 from ._transport import RECEIVE_SIZE, Buffer, Transport, deadline_in, quiet
 
 __all__ = ["TlsTransport"]
-
-PIECE = 64 * 1024  # so much is encrypted at a time: other connections have their turn between two pieces
-MAX_ANSWERS = 128 * 1024  # bytes that TLS wants to send, and a peer that makes it do so does not take
 
 
 class TlsTransport(Transport):
@@ -49,7 +47,6 @@ class TlsTransport(Transport):
         "_outbox",
         "_receive_deadline",
         "_receiving",
-        "_sending",
         "_state",
     )
 
@@ -65,15 +62,9 @@ class TlsTransport(Transport):
         self._state = HANDSHAKE
         self._receive_deadline: float | None = None  # of the receive that a task is inside of
         self._receiving = False  # a task is inside of a receive
-        self._sending = False  # a task is inside of a send
 
     def __repr__(self) -> str:
         return f"<TlsTransport {self.peername!r}{' closed' if self._state is CLOSED else ''}>"
-
-    def _move(self, to: Tls) -> None:
-        if to not in NEXT[self._state]:
-            raise AssertionError(f"{self._state.name} cannot become {to.name}")
-        self._state = to
 
     @property
     def stream(self) -> trio.abc.Stream:
@@ -107,7 +98,7 @@ class TlsTransport(Transport):
             try:
                 await self._handshake()
             except (ssl.SSLError, ConnectionBroken) as exc:
-                raise self._failure(exc) from exc
+                raise self._error_for(exc) from exc
         if scope.cancelled_caught:
             raise ConnectionBroken(f"the TLS handshake took more than {timeout} seconds", self)
 
@@ -123,7 +114,9 @@ class TlsTransport(Transport):
             self._engine.feed(await self._receive_encrypted())
         if self._engine.pending:
             await self._outbox.flush(self.send_timeout)
-        self._move(OPEN)
+        elif not self._engine.is_holding:
+            acknowledge_now(self.socket)  # TLS 1.3 sends nothing that would acknowledge the end of the handshake
+        self._state = follow(self._state, OPEN)
 
     # ---- receiving
 
@@ -150,14 +143,15 @@ class TlsTransport(Transport):
                     self._engine.feed(await self._receive_encrypted())
                 data = self._engine.decrypt(max_bytes)
                 if self._engine.pending:
-                    self._send_answers()
+                    self._outbox.check_answers()
+                    self._outbox.offer_pending()
                 if data is not None:
                     self.bytes_received += len(data)
                     self.sent_when_heard = self.bytes_sent
                     return data
                 self._check_usable()  # a task that closes it waits for this one, which must not wait again
         except (ssl.SSLError, ConnectionBroken) as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
         finally:
             self._receiving = False
 
@@ -181,16 +175,6 @@ class TlsTransport(Transport):
             raise trio.TooSlowError
         return data
 
-    def _send_answers(self) -> None:
-        """Send what TLS answers to what it has received, if the kernel takes it. Whoever sends next sends the rest."""
-        if self._outbox.size > MAX_ANSWERS:
-            raise ssl.SSLError(
-                ssl.SSL_ERROR_SSL, "the peer makes TLS answer all the time, and does not take the answers"
-            )
-        if not self._is_sending:
-            with quiet():
-                self._outbox.offer(self._engine.take())
-
     def interrupt(self) -> None:
         """See `Transport.interrupt`."""
         self._below.interrupt()
@@ -204,85 +188,70 @@ class TlsTransport(Transport):
     async def send_all(self, data: Buffer) -> None:
         """See `trio.abc.SendStream.send_all`. A cancelled call may have sent a part."""
         self._check_sending()
-        self._sending = True
+        self._outbox.in_use = True
         try:
-            await self._wait_empty()
+            if not self._outbox.is_empty:
+                await self._wait_empty()
             if type(data) is bytes and 0 < len(data) <= PIECE:
                 await self._send_piece(data)
-            else:
-                await self._send_pieces(data)
-        except (ssl.SSLError, ConnectionBroken) as exc:
-            raise self._failure(exc) from exc
-        finally:
-            self._sending = False
-
-    async def _send_pieces(self, data: Buffer) -> None:
-        with memoryview(data) as view, view.cast("B") as octets:
-            if not octets:
-                await checkpoint()
-            for start in range(0, len(octets), PIECE):
-                with octets[start : start + PIECE] as piece:
+            elif data:
+                for piece in pieces_of(data):
                     await self._send_piece(piece)
+            else:
+                await checkpoint()
+        except (ssl.SSLError, ConnectionBroken) as exc:
+            raise self._error_for(exc) from exc
+        finally:
+            self._outbox.in_use = False
 
     async def _send_piece(self, piece: Buffer) -> None:
         await checkpoint_if_cancelled()
         self._check_usable()
-        encrypted = self._engine.encrypt(piece)
-        self.bytes_sent += len(piece)
-        if self._outbox.offer(encrypted):
+        if self._encrypt_and_offer(piece):
             await cancel_shielded_checkpoint()
         else:
             await self._outbox.flush(self.send_timeout)
 
+    def _encrypt_and_offer(self, piece: Buffer) -> bool:
+        encrypted = self._engine.encrypt(piece)
+        self.bytes_sent += len(piece)
+        return self._outbox.offer(encrypted)
+
     async def _wait_empty(self) -> None:
-        """Wait until the kernel has taken all that was encrypted, so that not more and more of it is kept."""
+        """Wait until the kernel has taken all that was encrypted. Otherwise, cancelled sends would pile up."""
         if self._outbox.has_task:
             await self._outbox.wait_task(self.send_timeout)
             self._check_usable()
         if not self._outbox.is_empty:
             await self._outbox.flush(self.send_timeout)
 
-    @property
-    def _is_sending(self) -> bool:
-        """A task is about to send all that is kept."""
-        return self._sending or self._outbox.has_task
-
     def send_nowait(self, data: Buffer) -> int:
         """See `Transport.send_nowait`. What it takes and the kernel does not, a task sends."""
         self._check_sending()
-        if self._outbox.has_task or not (self._outbox.is_empty or self._outbox.offer(b"")):
-            return 0
+        before = self.bytes_sent
         try:
-            if type(data) is bytes and 0 < len(data) <= PIECE:
-                self._send_piece_nowait(data)
-                return len(data)
-            taken = 0
-            with memoryview(data) as view, view.cast("B") as octets:
-                while taken < len(octets) and not self._outbox.has_task:
-                    with octets[taken : taken + PIECE] as piece:
-                        self._send_piece_nowait(piece)
-                        taken += len(piece)
-            return taken
+            if self._outbox.has_task or not (self._outbox.is_empty or self._outbox.offer(b"")):
+                return 0
+            for piece in [data] if type(data) is bytes and 0 < len(data) <= PIECE else pieces_of(data):
+                if not self._encrypt_and_offer(piece):
+                    self._outbox.flush_later()
+                    break
         except (ssl.SSLError, ConnectionBroken) as exc:
-            raise self._failure(exc) from exc
-
-    def _send_piece_nowait(self, piece: Buffer) -> None:
-        encrypted = self._engine.encrypt(piece)
-        self.bytes_sent += len(piece)
-        if not self._outbox.offer(encrypted):
-            self._outbox.flush_later()
+            raise self._error_for(exc) from exc
+        return self.bytes_sent - before
 
     async def wait_send_all_might_not_block(self) -> None:
         """See `trio.abc.SendStream.wait_send_all_might_not_block`."""
         self._check_sending()
-        self._sending = True
+        self._outbox.in_use = True
         try:
-            await self._wait_empty()
+            if not self._outbox.is_empty:
+                await self._wait_empty()
             await self._below.wait_send_all_might_not_block()
         except ConnectionBroken as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
         finally:
-            self._sending = False
+            self._outbox.in_use = False
 
     # ---- the end
 
@@ -292,28 +261,27 @@ class TlsTransport(Transport):
         The socket stays open in both directions. Many peers close when they receive it.
         """
         self._check_usable()
-        if self._sending:
-            raise trio.BusyResourceError("another task is already sending on this connection")
-        self._sending = True
+        self._outbox.check_unused()
+        self._outbox.in_use = True
         try:
             await checkpoint()
             self._check_usable()
             await self._wait_empty()
             if self._state is OPEN:
-                self._move(ENDED)
-                self._engine.end()
+                self._state = follow(self._state, ENDED)
+                self._engine.encrypt_close_notify()
                 await self._outbox.flush(self.send_timeout)
         except (ssl.SSLError, ConnectionBroken) as exc:
-            raise self._failure(exc) from exc
+            raise self._error_for(exc) from exc
         finally:
-            self._sending = False
+            self._outbox.in_use = False
 
     async def linger(self, seconds: float) -> None:
         """See `Transport.linger`. Our side ends with close_notify, and then with the socket's own end."""
         try:
             self._below.send_timeout = self.send_timeout
             with quiet():
-                await self._end()
+                await self._send_close_notify()
                 await self._below.linger(seconds)
         finally:
             self._close()
@@ -322,7 +290,7 @@ class TlsTransport(Transport):
         """Send close_notify, and close without waiting for the peer's."""
         try:
             with quiet():
-                await self._end()
+                await self._send_close_notify()
         finally:
             self._close()
         await checkpoint()
@@ -333,35 +301,38 @@ class TlsTransport(Transport):
 
     async def reset(self) -> None:
         """See `Transport.reset`."""
-        self._mark_closed()
+        self._before_close()
         await self._below.reset()
 
-    async def _end(self) -> None:
+    async def _send_close_notify(self) -> None:
         """Send the rest and close_notify, once the tasks that wait on this connection have left."""
         before = self._state
         self._mark_closed()
         await self._below.evict()
         if before is HANDSHAKE:
             return
-        while self._receiving or self._is_sending:
+        while self._receiving or self._outbox.is_being_sent:
             await checkpoint()
         if before is OPEN:
             try:
-                self._engine.end()
+                self._engine.encrypt_close_notify()
             except ssl.SSLError:
                 return  # it has just broken
         if before in (OPEN, ENDED):
             await self._outbox.flush(self.send_timeout or LINGERING_SEND_TIMEOUT)
 
     def _close(self) -> None:
+        self._before_close()
+        self._below.close()
+
+    def _before_close(self) -> None:
         self._mark_closed()
         if self.on_close is not None:
             self.on_close(self)
-        self._below.close()
 
     def _mark_closed(self) -> None:
         if self._state is not CLOSED:
-            self._move(CLOSED)
+            self._state = follow(self._state, CLOSED)
 
     # ---- what is not possible
 
@@ -375,11 +346,10 @@ class TlsTransport(Transport):
         if self._state is not OPEN:
             self._check_usable()
             raise trio.ClosedResourceError("can't send data after sending EOF")
-        if self._sending:
-            raise trio.BusyResourceError("another task is already sending on this connection")
+        self._outbox.check_unused()
 
-    def _failure(self, exc: ssl.SSLError | ConnectionBroken) -> Exception:
-        """What is to be raised. If the peer broke TLS, it is told so, if the kernel takes that."""
+    def _error_for(self, exc: ssl.SSLError | ConnectionBroken) -> Exception:
+        """The error to raise for `exc`. A peer that broke TLS gets an alert, if the kernel takes that at once."""
         if self._state is CLOSED:
             return trio.ClosedResourceError("this connection was closed by another task")
         if isinstance(exc, ConnectionBroken):
@@ -387,9 +357,8 @@ class TlsTransport(Transport):
         reason = str(exc)
         if isinstance(exc, ssl.SSLEOFError):
             reason = "it ended without TLS's close_notify, and what the peer sent may be cut short"
-        elif self._engine.pending and not self._is_sending:
-            with quiet():
-                self._outbox.offer(self._engine.take())
+        elif self._engine.pending:
+            self._outbox.offer_pending()
         if self._state is not BROKEN:
-            self._move(BROKEN)
+            self._state = follow(self._state, BROKEN)
         return ConnectionBroken(f"the connection to the peer is broken: {reason}", self)

@@ -9,7 +9,7 @@ import contextlib
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import trio
@@ -26,7 +26,6 @@ __all__ = [
     "close_at_once",
     "deadline_in",
     "discard_until_end",
-    "patience",
     "quiet",
     "wait_patiently",
 ]
@@ -193,15 +192,6 @@ async def close_at_once(resource: trio.abc.AsyncResource) -> None:
     """Close a resource without waiting. Not a checkpoint: a Cancelled here would hide what ends the task."""
     with trio.CancelScope(shield=True):
         await trio.aclose_forcefully(resource)
-
-
-@contextlib.contextmanager
-def patience(transport: Transport, timeout: float | None) -> Iterator[None]:
-    """Give the peer `timeout` seconds to take the next part of what is sent in the block."""
-    with trio.CancelScope(deadline=deadline_in(timeout)) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise ConnectionBroken(f"the peer took no byte of what we sent for {timeout} seconds", transport)
 
 
 async def wait_patiently(transport: Transport, timeout: float | None, wait: Callable[[], Awaitable[object]]) -> None:

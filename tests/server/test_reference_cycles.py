@@ -16,7 +16,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import Request, Response, Server, UpgradedStream, websocket
+from trio_upgrade import Limits, Request, Response, Server, UpgradedStream, websocket
 from trio_upgrade.websocket import ConnectionClosed, WebSocket
 
 from ..support.client import Connect, get, open_client, post_head, reset, serving, upgrade
@@ -24,11 +24,19 @@ from ..support.websocket_client import handshake, text
 
 
 class Content:
-    """Streamed content without an end."""
+    """Streamed content without an end.
+
+    Args:
+      pause: after each piece, in seconds.
+    """
+
+    def __init__(self, pause: float = 0) -> None:
+        self._pause = pause
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             yield bytes(2**16)
+            await trio.sleep(self._pause)
 
 
 KINDS = (Request, Response, Content, UpgradedStream, WebSocket)
@@ -50,7 +58,7 @@ def count() -> Counter[str]:
     return Counter(type(thing).__name__ for thing in gc.get_objects() if type(thing) in KINDS)
 
 
-def make_server(file: Path) -> Server:
+def make_server(file: Path, limits: Limits | None = None) -> Server:
     async def on_request(request: Request) -> Response:
         if request.path == "/late":
             await trio.sleep(0.01)
@@ -65,6 +73,11 @@ def make_server(file: Path) -> Server:
             return Response.file(file)
         elif request.path == "/stream":
             return Response(200, Content())
+        elif request.path == "/events":
+            return Response(200, Content(pause=1000))
+        elif request.path == "/disconnect":
+            with request.cancel_on_disconnect():
+                await trio.sleep_forever()
         elif request.path == "/wait":
             await trio.sleep_forever()
         return Response(200, bytes(2**23))
@@ -92,14 +105,16 @@ def make_server(file: Path) -> Server:
             raise LookupError
         return True
 
-    return Server(on_request, on_upgrade=on_upgrade, should_upgrade=should_upgrade)
+    return Server(on_request, on_upgrade=on_upgrade, should_upgrade=should_upgrade, limits=limits)
 
 
 WHEN = {
     "before a response": get("/late"),
     "in a response": get("/"),
     "in a stream": get("/stream"),
+    "in a stream that pauses": get("/events"),
     "in a file": get("/file"),
+    "while a handler waits for it": get("/disconnect"),
     "after a malformed body": get("/body", b"Transfer-Encoding: chunked\r\n", "POST") + b"zz\r\n",
     "in a body": post_head(100, target="/body"),
     "in a body that another task reads": post_head(100, target="/bodies"),
@@ -144,6 +159,19 @@ async def test_the_end_of_the_server_frees_what_its_connections_held(sent: bytes
         await trio.testing.wait_all_tasks_blocked(0.005)
     for client in clients:
         await client.aclose()
+    assert count() == before
+
+
+async def test_a_body_that_comes_too_late_is_freed(tmp_path: Path, connect_socket: Connect) -> None:
+    server = make_server(tmp_path, Limits(request_timeout=0.02))
+    before = count()
+    for path in ("/body", "/bodies"):
+        client = await connect_socket(server)
+        await client.send(post_head(100, target=path))
+        assert (await client.reply()).status == 408
+        await client.aclose()
+        while server.statistics().open:
+            await trio.lowlevel.checkpoint()
     assert count() == before
 
 

@@ -156,7 +156,7 @@ def test_what_arrived_can_be_received_after_our_end() -> None:
             records = client.encrypt(bytes(50_000))
             server.feed(records[:size])
             before = server.decrypt(max_bytes) or b""
-            server.end()
+            server.encrypt_close_notify()
             data = before
             while server.is_holding and (more := server.decrypt(RECEIVE_SIZE)):
                 data += more
@@ -199,7 +199,7 @@ def test_keys_may_be_updated(contexts: Contexts, wants: bool) -> None:
 
 def test_keys_may_be_updated_after_our_end(contexts: Contexts) -> None:
     server, records = record_pair(contexts)
-    server.end()
+    server.encrypt_close_notify()
     assert received(server, records.key_update(True) + records.data(b"a"), records.alert()) == b"a"
     assert ends(server)
 

@@ -313,6 +313,39 @@ async def test_closing_wakes_who_sends_and_who_receives(closing: str, left: bool
         await pair.transport.aclose()
 
 
+@pytest.mark.parametrize("left", [False, True])
+async def test_closing_wakes_who_sends_though_nobody_receives(left: bool) -> None:
+    """At once, and the closing then waits for the peer without using the processor."""
+    woken = trio.Event()
+
+    async def send() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await pair.transport.send_all(bytes(2**20))
+        woken.set()
+
+    async with tls_pair(CONTEXTS) as pair:
+        if left:
+            await clog(pair)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(pair.transport.linger, 10)
+            with trio.fail_after(5):
+                await woken.wait()
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("closing", ["abort", "aclose", "reset"])
+async def test_every_close_is_told_before_the_socket_is_closed(closing: str) -> None:
+    told: list[int] = []
+
+    async with tls_pair(CONTEXTS) as pair:
+        pair.transport.on_close = lambda transport: told.append(pair.transport.socket.fileno())
+        await getattr(pair.transport, closing)()
+        assert told[0] > 0
+
+
 @pytest.mark.parametrize("turns", range(5))
 async def test_closing_wakes_who_is_taking_half_a_record(turns: int) -> None:
     async def expect_closed(pair: Pair) -> None:
@@ -350,6 +383,17 @@ async def test_a_reset_breaks_both_directions() -> None:
                 await pair.transport.receive_some()
         with pytest.raises(trio.BrokenResourceError):
             pair.transport.send_nowait(b"x")
+
+
+async def test_a_send_that_must_not_wait_tells_whose_connection_is_broken() -> None:
+    """Also when what breaks is the sending of an earlier send's rest."""
+    async with tls_pair(CONTEXTS) as pair:
+        with trio.move_on_after(0.005):
+            await pair.transport.send_all(bytes(2**20))
+        await pair.socket.aclose()
+        with pytest.raises(ConnectionBroken) as caught:
+            pair.transport.send_nowait(b"x")
+        assert caught.value._transport is pair.transport
 
 
 # ---- responses

@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -14,7 +15,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_upgrade import Limits, Request, Response, Server, TLSInfo, websocket
+from trio_upgrade import Limits, Request, Response, Server, TLSInfo, UpgradedStream, websocket
 
 from ..support.client import Client, Connect, connect_tls, echo, get, okay, reset, upgrade
 from ..support.tls_client import AUTHORITY, make_contexts
@@ -123,14 +124,33 @@ async def test_a_client_that_sends_and_closes_without_reading_is_heard() -> None
             await heard.wait()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux can acknowledge at once")
+@versions
+async def test_a_client_with_nagles_algorithm_does_not_wait_for_an_acknowledgement(version: ssl.TLSVersion) -> None:
+    """Its first request leaves it once the end of its handshake is acknowledged, for which Linux takes 40 ms."""
+    contexts = make_contexts(version)
+    times: list[float] = []
+
+    def talk(client: ssl.SSLSocket) -> None:
+        begin = time.perf_counter()
+        client.sendall(get())
+        receive(client, 1)
+        times.append(time.perf_counter() - begin)
+
+    async with serving_tls(Server(okay), contexts[0]) as port:
+        for _ in range(10):
+            await in_a_thread(talk, port, contexts[1])
+    assert min(times) < 0.03
+
+
+@needs_openssl
 @pytest.mark.parametrize(("version", "command"), [("-tls1_3", b"k\n"), ("-tls1_3", b"K\n"), ("-tls1_2", b"R\n")])
 @pytest.mark.parametrize("allows", [False, True])
 async def test_openssl_updates_its_keys_or_renegotiates(version: str, command: bytes, allows: bool) -> None:
     """A renegotiation is refused, unless the context allows it."""
-    context = make_contexts()[0]
-    if allows:
-        context.options |= 1 << 8  # SSL_OP_ALLOW_CLIENT_RENEGOTIATION, which `ssl` does not name
     ended = trio.Event()
 
     async def handler(request: Request, stream: trio.abc.Stream) -> None:
@@ -139,33 +159,146 @@ async def test_openssl_updates_its_keys_or_renegotiates(version: str, command: b
         finally:
             ended.set()
 
-    async with serving_tls(Server(on_upgrade=handler), context) as port:
-        arguments = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, "-servername", "test.example"]
+    server = Server(on_upgrade=handler)
+    async with serving_tls(server, renegotiating_context(allows)) as port, running_openssl(port, version) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        client = Client(trio.StapledStream(process.stdin, process.stdout))
+        await process.stdin.send_all(upgrade())
+        while not (await until_newline(client)).startswith(b"HTTP/1.1 101"):
+            pass
+        for number in range(3):
+            await process.stdin.send_all(command)
+            # A line that openssl reads together with the command would be lost.
+            while await until_newline(client) not in (b"KEYUPDATE\n", b"RENEGOTIATING\n"):
+                pass
+            if command == b"R\n" and not allows:
+                break  # openssl gives up
+            await process.stdin.send_all(b"line %d\n" % number)
+            while b"line %d" % number not in await until_newline(client):
+                pass
+        await process.stdin.aclose()
+        await client.rest()
+        await ended.wait()
+
+
+@needs_openssl
+@pytest.mark.parametrize("allows", [False, True])
+async def test_a_renegotiation_while_data_is_sent_ends_the_connection(allows: bool) -> None:
+    """OpenSSL's client does not take data meanwhile, whether the server refuses or not."""
+    flooding, ended = trio.Event(), trio.Event()
+
+    async def handler(request: Request, stream: UpgradedStream) -> None:
+        async def send() -> None:
+            while True:
+                await stream.send_all(bytes(range(256)) * 4096)
+                flooding.set()
+
+        await request.accept()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send)
+                await stream.receive_some()
+        finally:
+            ended.set()
+
+    server, context = Server(on_upgrade=handler), renegotiating_context(allows)
+    async with serving_tls(server, context) as port, running_openssl(port, "-tls1_2") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        await process.stdin.send_all(upgrade())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain, process.stdout)
+            await flooding.wait()
+            await process.stdin.send_all(b"R\n")
+            await ended.wait()
+
+
+@needs_openssl
+async def test_nothing_can_be_sent_between_the_messages_of_a_renegotiation() -> None:
+    """The client's next message is held up on its way."""
+    renegotiating, refused = trio.Event(), trio.Event()
+
+    async def handler(request: Request, stream: UpgradedStream) -> None:
+        async def send() -> None:
+            await renegotiating.wait()
+            with pytest.raises(trio.BrokenResourceError, match="renegotiates"):
+                await stream.send_all(b"hello")
+            refused.set()
+            nursery.cancel_scope.cancel()
+
+        await request.accept()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await stream.receive_some()
+
+    async def hold_up(client: trio.SocketStream) -> None:
+        """Pass everything on, until the server has answered the first bytes after `starts`."""
+        async with await trio.open_tcp_stream("127.0.0.1", port) as upstream, trio.open_nursery() as nursery:
+
+            async def back() -> None:
+                async for data in upstream:
+                    await client.send_all(data)
+                    if passed_on:
+                        renegotiating.set()
+
+            nursery.start_soon(back)
+            passed_on = False
+            async for data in client:
+                await upstream.send_all(data)
+                if starts.is_set():
+                    passed_on = True
+                    await trio.sleep_forever()
+
+    starts = trio.Event()
+    async with serving_tls(Server(on_upgrade=handler), renegotiating_context(True)) as port:
+        async with trio.open_nursery() as nursery:
+            (proxy,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            nursery.start_soon(trio.serve_listeners, hold_up, [proxy])
+            async with running_openssl(proxy.socket.getsockname()[1], "-tls1_2") as process:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                client = Client(trio.StapledStream(process.stdin, process.stdout))
+                await process.stdin.send_all(upgrade())
+                while not (await until_newline(client)).startswith(b"HTTP/1.1 101"):
+                    pass
+                starts.set()
+                await process.stdin.send_all(b"R\n")
+                nursery.start_soon(drain, process.stdout)
+                await refused.wait()
+                nursery.cancel_scope.cancel()
+
+
+async def drain(stream: trio.abc.ReceiveStream) -> None:
+    async for _ in stream:
+        pass
+
+
+def renegotiating_context(allows: bool) -> ssl.SSLContext:
+    context = make_contexts()[0]
+    if allows:
+        context.options |= 1 << 8  # SSL_OP_ALLOW_CLIENT_RENEGOTIATION, which `ssl` does not name
+    return context
+
+
+@asynccontextmanager
+async def running_openssl(port: int, version: str) -> AsyncIterator[trio.Process]:
+    """OpenSSL's client, which sends the lines that it reads. A line with an R renegotiates."""
+    arguments = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", version, "-servername", "test.example"]
+    with trio.fail_after(20):
         process = await trio.lowlevel.open_process(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        client = Client(trio.StapledStream(process.stdin, process.stdout))
-        with trio.fail_after(20):
-            await process.stdin.send_all(upgrade())
-            while not (await until_newline(client)).startswith(b"HTTP/1.1 101"):
-                pass
-            for number in range(3):
-                await process.stdin.send_all(command)
-                # A line that openssl reads together with the command would be lost.
-                while await until_newline(client) not in (b"KEYUPDATE\n", b"RENEGOTIATING\n"):
-                    pass
-                if command == b"R\n" and not allows:
-                    break  # openssl gives up
-                await process.stdin.send_all(b"line %d\n" % number)
-                while b"line %d" % number not in await until_newline(client):
-                    pass
-            await process.stdin.aclose()
-            await client.rest()
-            await process.wait()
-            await ended.wait()
-        await client.aclose()
+        async with process.stdin, process.stdout:
+            try:
+                yield process
+            finally:
+                process.kill()
+                with trio.CancelScope(shield=True):
+                    await process.wait()
 
 
 async def until_newline(client: Client) -> bytes:
