@@ -100,12 +100,17 @@ class HTTPExchange:
             failure, passes = split(exc)
             if failure is not None:
                 self._fail(failure)
-            if passes is not None:
-                self._writer.leave()
-                raise passes from None
+            try:
+                if passes is not None:
+                    self._writer.leave()
+                    raise passes from None
+            finally:
+                del failure, passes  # their tracebacks lead here
         else:
             if self._writer.state is OPEN:
                 self._end()
+        finally:
+            self._refusal = None  # its traceback leads back here
 
     def _end(self) -> None:
         """The application has returned, and its response is not complete."""
