@@ -55,8 +55,21 @@ def test_nothing_opens_again(happened: list[Event]) -> None:
 def test_the_close_that_came_first_counts(first: Event, later: list[Event]) -> None:
     closing = after(first, *later)
     assert closing.close is not None
-    if first is not Event.SENDING_FAILS:
+    if first not in (Event.SENDING_FAILS, Event.PEER_ENDS):
         assert (closing.cause, closing.close.code) == (first, 4000)
+
+
+def test_a_peer_that_was_seen_to_end_its_side_still_gets_our_close_frame() -> None:
+    for event in (Event.HANDLER_CLOSES, Event.SERVER_CLOSES, Event.PEER_CLOSES, Event.PEER_VIOLATES):
+        closing = after(Event.PEER_ENDS)
+        assert not closing.state.may_send
+        assert closing.mark(event, Close(1000, ""))
+        assert not closing.mark(event, Close(1000, ""))
+
+
+def test_the_close_frame_of_the_peer_counts_more_than_an_end_that_was_seen() -> None:
+    closing = after(Event.PEER_ENDS, Event.PEER_CLOSES)
+    assert closing.close == Close(4001, "")
 
 
 def test_the_close_frame_of_the_peer_counts_more_than_a_send_that_failed() -> None:
@@ -100,6 +113,9 @@ def test_an_aclose_after_a_failure_does_not_hide_it(first: Event, later: list[Ev
         ([Event.PEER_CLOSES], 1011, State.CLOSED, ConnectionClosed),
         ([Event.PEER_VIOLATES], 1002, State.FAILED, ConnectionClosed),
         ([Event.CONNECTION_ENDS], 1006, State.LOST, ConnectionClosed),
+        ([Event.PEER_ENDS, Event.PEER_CLOSES], 999, State.CLOSED, trio.EndOfChannel),
+        ([Event.PEER_ENDS, Event.CONNECTION_ENDS], 1006, State.LOST, ConnectionClosed),
+        ([Event.PEER_ENDS, Event.PEER_VIOLATES], 1006, State.FAILED, ConnectionClosed),
         ([Event.SENDING_FAILS, Event.PEER_VIOLATES], 1006, State.FAILED, ConnectionClosed),
         ([Event.SENDING_FAILS, Event.CONNECTION_ENDS], 1006, State.LOST, ConnectionClosed),
         ([Event.HANDLER_CLOSES, Event.PEER_CLOSES], 4000, State.CLOSED, trio.EndOfChannel),

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
+
+from trio_upgrade import websocket
 
 from ..support.client import Connect
 from ..support.websocket_client import (
@@ -21,6 +24,7 @@ from ..support.websocket_client import (
     RSV2,
     RSV3,
     TEXT,
+    Busy,
     Frame,
     Message,
     Peer,
@@ -384,6 +388,60 @@ async def test_short_messages_are_sent_as_they_are(connect: Connect) -> None:
     for message in ("", "x", "x" * 20):
         await peer.send(text(message))
         assert await Deflate().receive(peer) == message
+
+
+@modes
+async def test_what_waits_for_a_busy_handler_is_inflated_in_order(connect_memory: Connect, compression: str) -> None:
+    """Some are checked ahead, some are not, and some arrive in parts; each may refer to the one before."""
+    received: list[Message] = []
+
+    async def moody(ws: websocket.WebSocket[Message]) -> None:
+        async for message in ws:
+            received.append(message)
+            if len(received) % 4 == 0:
+                await trio.sleep(0.6)
+        done.set()
+
+    done = trio.Event()
+    peer = await open_peer(connect_memory, moody, OFFER, compression=compression)
+    codec = Deflate(takeover=compression == "deflate-takeover", bits=12)
+    sent: list[Message] = []
+    for number in range(40):
+        message = f"{TEXTS[number % len(TEXTS)]} {number} " * (1 + number % 3 * 100)
+        data = codec.compress(message.encode())
+        half = len(data) // (1 + number % 3)
+        parts = frame(TEXT, data[:half], rsv=RSV1, fin=False) + frame(CONTINUATION, data[half:])
+        await peer.stream.send_all(parts[: half + 10])
+        if number % 5 == 0:
+            await trio.sleep(0.3)
+        await peer.stream.send_all(parts[half + 10 :])
+        sent += [message, f"plain é {number}"]
+        await peer.stream.send_all(text(f"plain é {number}"))
+    await peer.stream.send_all(close())
+    await done.wait()
+    assert received == sent
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (b"\xff" * 10, 1002),
+        (Deflate().compress(b"x" * 100 + b"\xff"), 1007),
+        (Deflate().compress(b"\xe2\x82"), 1007),
+        (Deflate().compress(b"x" * 20_001), 1009),
+    ],
+)
+async def test_a_message_that_waits_for_a_busy_handler_is_checked(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, bad: bytes, code: int
+) -> None:
+    busy = Busy()
+    peer = await open_peer(connect_memory, busy, OFFER, compression="deflate", max_message_size=20_000)
+    await busy.opened.wait()
+    await peer.send(frame(TEXT, bad, rsv=RSV1))
+    with trio.fail_after(1):
+        assert await peer.close_code() == code
+    assert busy.ws.close_code == code
+    busy.go.set()
 
 
 # ---- violations

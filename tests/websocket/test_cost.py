@@ -160,6 +160,40 @@ async def test_many_small_messages_inflated_hold_nobody_up_for_long() -> None:
     assert len(recorder.messages) == 60
 
 
+EMOJI = ("a" * (MEBIBYTE - 100) + "\U0001f600").encode()
+PINNING = {
+    "an unfinished message": frame(BINARY, deflated(bytes(MEBIBYTE - 100)), rsv=RSV1, fin=False),
+    "an unfinished text": frame(TEXT, deflated(EMOJI), rsv=RSV1, fin=False),
+    "a message": frame(BINARY, deflated(bytes(MEBIBYTE - 100)), rsv=RSV1),
+    "a text": frame(TEXT, deflated(EMOJI), rsv=RSV1),
+    "texts": frame(TEXT, deflated(EMOJI), rsv=RSV1) * 20,
+    "texts that are not compressed": text("a" * 16_000 + "\U0001f600") * 8,
+}
+
+
+@pytest.mark.parametrize("data", PINNING.values(), ids=PINNING)
+@pytest.mark.parametrize("compression", ["deflate", "deflate-takeover"])
+async def test_what_a_peer_sends_takes_no_more_memory_than_it_has_sent(
+    autojump_clock: trio.testing.MockClock, data: bytes, compression: str
+) -> None:
+    """While its handler is busy: a kilobyte is no megabyte, and a text no `str` of four bytes a character."""
+    busy = Busy()
+    async with serving(server_of(busy, compression=compression)) as listener:
+        peer = await shake(await open_client(listener), OFFER)
+        await busy.opened.wait()
+        await trio.sleep(1)
+        tracemalloc.start()
+        try:
+            await peer.stream.send_all(data)
+            await trio.sleep(2)
+            held = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert busy.ws.close_code is None
+        assert held < 200 * 1024, held
+        await peer.aclose()
+
+
 # ---- idle connections
 
 CONNECTIONS = 800

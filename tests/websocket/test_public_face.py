@@ -28,6 +28,8 @@ DEFAULTS = {
     "ping_interval": 20,
     "ping_timeout": 20,
     "close_timeout": 10,
+    "send_timeout": 60,
+    "message_timeout": 300,
     "shutdown_code": 1001,
 }
 OF_EVERY_EXCEPTION = {"add_note", "args", "with_traceback"}
@@ -46,7 +48,18 @@ def public_names(thing: object) -> set[str]:
     [
         (
             websocket.WebSocket,
-            {"aclose", "close_code", "close_reason", "receive", "request", "send", "send_nowait", "subprotocol"},
+            {
+                "aclose",
+                "cancel_on_close",
+                "close_code",
+                "close_reason",
+                "receive",
+                "request",
+                "send",
+                "send_nowait",
+                "subprotocol",
+                "wait_closed",
+            },
         ),
         (websocket.ConnectionClosed, {"code", "reason"} | OF_EVERY_EXCEPTION),
         (websocket.HandshakeError, {"headers", "status"} | OF_EVERY_EXCEPTION),

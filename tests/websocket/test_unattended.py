@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -53,6 +54,12 @@ async def send_until_stuck(peer: Peer, data: bytes, most: int) -> int:
         if scope.cancelled_caught:
             return sent
     return most
+
+
+async def discard(peer: Peer) -> None:
+    """Read what comes, and answer nothing."""
+    with suppress(trio.ClosedResourceError):
+        await peer.client.rest()
 
 
 class Stopwatch:
@@ -386,11 +393,12 @@ async def test_a_full_receive_buffer_stops_reading(
     """A message counts 64 bytes more than it has; one read of 64 KiB may come on top."""
     busy = Busy()
     peer = await lockstep_peer(nursery, server_of(busy))
+    nursery.start_soon(discard, peer)  # it takes the pings, and answers none of them
     await busy.opened.wait()
     message = frame(BINARY, bytes(size))
     sent = await send_until_stuck(peer, message, 5000)
     assert ROOM // (size + 64) <= sent <= (ROOM + 2**16) // (size + 64) + 2
-    await trio.sleep(1000)  # nothing is pinged away meanwhile
+    await trio.sleep(1000)  # nobody would see a pong, so that none comes is no reason to go
     assert busy.ws.close_code is None
     busy.go.set()
     await peer.aclose()
@@ -424,15 +432,20 @@ async def test_what_was_received_makes_room_again(
         await trio.sleep(5)
 
 
-async def test_fragments_beside_a_busy_handler_are_bounded_by_the_message(
+async def test_a_message_that_is_not_complete_counts_in_the_receive_buffer(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
+    """And when somebody receives, its own bound counts."""
     busy = Busy()
     peer = await lockstep_peer(nursery, server_of(busy, max_message_size=100_000))
     await busy.opened.wait()
     await peer.stream.send_all(frame(BINARY, b"", fin=False))
-    sent = await send_until_stuck(peer, frame(CONTINUATION, bytes(1000), fin=False), 100)
-    assert sent == 100
+    fragment = frame(CONTINUATION, bytes(1000), fin=False)
+    sent = await send_until_stuck(peer, fragment, 100)
+    assert sent == ROOM // 1000 + 1
+    busy.go.set()
+    await trio.testing.wait_all_tasks_blocked()
+    await peer.stream.send_all(fragment * (99 - sent))  # the one that was stuck has arrived
     await peer.stream.send_all(frame(CONTINUATION, b"x"))
     assert await peer.close_code() == 1009
 
@@ -585,37 +598,47 @@ async def test_no_pings_where_none_are_wanted(connect_memory: Connect, autojump_
     assert await peer.close_code() == 1000
 
 
-async def test_nobody_is_dropped_where_that_is_not_wanted(
-    connect_memory: Connect, autojump_clock: trio.testing.MockClock
+@pytest.mark.parametrize("timeout", [None, 600])
+async def test_a_peer_that_answers_no_ping_is_pinged_all_the_same(
+    connect_memory: Connect, autojump_clock: trio.testing.MockClock, timeout: float | None
 ) -> None:
+    """Once for each interval of silence: proxies take that for life."""
     recorder = Recorder()
-    peer = await open_peer(connect_memory, recorder, ping_interval=5, ping_timeout=None)
-    assert await peer.frame() == Frame(PING, b"")
-    await trio.sleep(1000)
+    peer = await open_peer(connect_memory, recorder, ping_interval=5, ping_timeout=timeout)
+    for _ in range(100):
+        watch = Stopwatch()
+        assert await peer.frame() == Frame(PING, b"")
+        assert 4 <= watch.lap() <= 5
     await peer.send(text("still here") + close())
-    assert await peer.close_code() == 1000  # and one ping only: a second would say nothing new
+    assert await peer.close_code() == 1000
     assert recorder.messages == ["still here"]
 
 
-async def test_a_peer_that_does_not_read_is_dropped(mock_clock: trio.testing.MockClock) -> None:
-    codes: list[int] = []
+@pytest.mark.parametrize("interval", [5, None])
+async def test_a_peer_that_does_not_read_is_dropped(mock_clock: trio.testing.MockClock, interval: float | None) -> None:
+    """After `send_timeout` in which its host acknowledged nothing, whatever it says and whether it is pinged."""
+    ends: list[websocket.ConnectionClosed] = []
 
     async def talk(ws: websocket.WebSocket[Message]) -> None:
         with pytest.raises(websocket.ConnectionClosed) as caught:
             while True:
-                await ws.send(bytes(100_000))
-        codes.append(caught.value.code)
+                await ws.send(bytes(1_000_000))
+        ends.append(caught.value)
 
-    async with serving(server_of(talk, ping_interval=5, ping_timeout=5)) as listener:
-        listener.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 16384)
+    async with serving(server_of(talk, ping_interval=interval, ping_timeout=5, send_timeout=40)) as listener:
         peer = await shake(await open_client(listener))
-        for _ in range(12):
+        for _ in range(39):
+            assert not ends
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await peer.stream.send_all(frame(PONG))
+            mock_clock.jump(1)
+        while not ends:
             await trio.testing.wait_all_tasks_blocked(0.01)
             mock_clock.jump(1)
-        while not codes:
-            await trio.lowlevel.checkpoint()
+            assert trio.current_time() < 45
         await peer.aclose()
-    assert codes == [1006]
+    assert ends[0].code == 1006
+    assert ends[0].reason == "nothing of what we sent was taken for 40 seconds"
 
 
 async def test_a_peer_that_reads_slowly_stays(mock_clock: trio.testing.MockClock) -> None:

@@ -134,8 +134,16 @@ def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> Abstrac
     gets `trio.ClosedResourceError` from then on.
 
     **While the block is busy elsewhere,** pings are still answered, a close is still completed, and the end of the
-    connection is still noticed, within half a second. What arrives is read ahead until the receive buffer is full. Then
-    reading stops, and the peer has to wait.
+    connection is still noticed, within half a second; `WebSocket.wait_closed` tells. What arrives is read ahead until
+    the receive buffer is full. Then reading stops, and the peer has to wait. Frames come in order, so a close frame
+    after the unread messages is seen when these are received. Meanwhile pings go out and no pong is awaited: the peer
+    stays as long as its host acknowledges what is sent. Its end or a reset is seen; then the block has `close_timeout`
+    seconds to receive the next message, and again after each. What it doesn't receive is discarded.
+
+    **A peer that reads slowly** is not taken for gone. As long as its host has not acknowledged everything that was
+    sent, it stays, unless `send_timeout` passes in which nothing is acknowledged. Once everything is, `ping_timeout`
+    and `close_timeout` begin. They are longer by a second for each 16 KiB that were sent since the peer was last heard,
+    since its host may hold them unread; by at most five minutes.
 
     **On a close,** whoever began it, an iteration over the WebSocket ends, and `send` raises `ConnectionClosed`. So
     another task may throw somebody out by `WebSocket.aclose`. A close of the peer with a code that means a failure
@@ -177,21 +185,28 @@ def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> Abstrac
       compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message using
         the earlier ones: that is smaller, and takes some 40 KB of memory a connection. By default None: no
         compression. A client that does not offer compression gets none. What it sends may refer to its earlier
-        messages unless it offers `client_no_context_takeover`; to inflate that takes some 12 KB a connection, or 40 KB
-        for a client that does not offer `client_max_window_bits`.
+        messages unless it offers `client_no_context_takeover`. The end of these is kept for that: up to 4 KB a
+        connection, or 32 KB for a client that does not offer `client_max_window_bits`.
       headers: further fields of the 101, a mapping or pairs of str. By default none. Fields that the handshake sets
         (`Connection`, `Upgrade`, `Sec-WebSocket-...`) or that frame a message cannot be given.
       max_message_size: how many bytes a message that arrives may have, after inflating; a larger one closes the
         WebSocket with 1009. By default 2**20 (1 MiB).
-      receive_buffer: how many bytes are read ahead while nobody receives. Each message counts 64 bytes more than it
-        has; one message, or one read of 96 KiB, may exceed the limit. By default 2**16 (64 KiB).
+      receive_buffer: how many bytes are read ahead while nobody receives. Messages count as they arrive, compressed and
+        not complete, and 64 bytes more for each; one read of 96 KiB may exceed the limit. By default 2**16 (64 KiB).
       send_buffer: how many bytes `send_nowait` and `broadcast` buffer for a peer that is slow. Each message counts 64
         bytes more than it has; one message may exceed the limit. By default 2**20 (1 MiB).
-      ping_interval: the seconds of silence after which the peer gets a ping. By default 20. None: no pings.
+      ping_interval: the seconds of silence after which the peer gets a ping, and again after each ping. By default 20.
+        None: no pings.
       ping_timeout: the seconds after a ping in which something must arrive; if nothing does, the connection is
-        dropped. By default 20. None: no limit.
-      close_timeout: the seconds in which the peer must answer a close; if it does not, the connection is dropped. By
-        default 10.
+        dropped. A peer that reads slowly has longer, as above. By default 20. None: no limit.
+      close_timeout: the seconds in which the peer must answer a close; if it does not, the connection is dropped. A
+        peer that reads slowly has longer, as above. By default 10.
+      send_timeout: the seconds in which the peer's host must acknowledge some of what is being sent; if it does not,
+        the connection is dropped, and `send` raises `ConnectionClosed` with 1006. On a socket, less than 30 counts as
+        30, since the host of a slow reader may acknowledge nothing for so long. By default 60. None: no limit.
+      message_timeout: the seconds in which a message must be complete, from its first byte, and one more for each 16
+        KiB of it that have arrived; later ones close the WebSocket with 1008. Only time counts in which somebody
+        receives, or it is read ahead. By default 300. None: no limit.
       shutdown_code: the close code in a shutdown of the server, such as 1012 (Service Restart). By default 1001 (Going
         Away). None: the handler closes, as above.
 
@@ -250,7 +265,8 @@ def handler(
     Args:
       func: `async (ws) -> None`. Without it, the result is a decorator.
       message_type, subprotocols, origins, compression, headers, max_message_size, receive_buffer, send_buffer,
-        ping_interval, ping_timeout, close_timeout, shutdown_code: the options of `accept`, with the same defaults.
+        ping_interval, ping_timeout, close_timeout, send_timeout, message_timeout, shutdown_code: the options of
+        `accept`, with the same defaults.
 
     Returns:
       `async (request, stream) -> None`, for `Server(on_upgrade=...)`; or a decorator that makes one.

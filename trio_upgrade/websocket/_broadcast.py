@@ -20,7 +20,8 @@ def broadcast(connections: Iterable[WebSocket[Any]], message: str | bytes | byte
     The message is serialized once, and is not compressed.
 
     A WebSocket whose send buffer is full does not get it: it is closed with 1013. The close frame follows what is
-    buffered, and `close_timeout` seconds later the connection is dropped. A WebSocket that is closed is skipped.
+    buffered. The connection is dropped if the peer does not answer in `close_timeout`, or takes nothing for
+    `send_timeout`. A WebSocket that is closed is skipped.
 
     Args:
       connections: the WebSockets.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
 import trio
@@ -102,8 +103,8 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
     async def send(self, message: T) -> None:
         """Send a message, and wait until the transport has taken it.
 
-        It waits while the peer does not read. Several tasks may send at once: each message goes out whole, and they
-        go out in the order in which the calls came.
+        It waits while the peer does not read, until its host has acknowledged nothing for `send_timeout`. Several tasks
+        may send at once: each message goes out whole, and they go out in the order in which the calls came.
 
         Args:
           message: str for text, bytes for binary.
@@ -146,12 +147,40 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
         endpoint.send_buffer.put(encode_message(message, endpoint.deflate))
         endpoint.check_sendable()
 
+    async def wait_closed(self) -> None:
+        """Wait until the WebSocket is closed: by the peer, by its vanishing, or by our side. Always a checkpoint.
+
+        For a handler that only sends. From then on, `close_code` says why, and nothing more can be sent. Messages that
+        came before may still be received. If it is closed already, this returns at once.
+
+        An end that our side does not cause is found out within half a second after it arrives, without receiving: what
+        comes is read ahead, until `receive_buffer` is full. While that is full, the end of the connection and a reset
+        are still seen, but a close frame after the unread messages only when those are received; and so is the end, if
+        more is unread than the system holds. A stream that is no socket cannot tell an end after unread messages.
+        """
+        with self._endpoint.closed_scope():
+            await trio.sleep_forever()
+
+    def cancel_on_close(self) -> AbstractContextManager[trio.CancelScope]:
+        """A `trio.CancelScope` that is cancelled when the WebSocket is closed; at once if it is closed already.
+
+        For a handler that only sends, and sees to something else meanwhile::
+
+            with ws.cancel_on_close():
+                async for event in events:
+                    await ws.send(event)
+
+        It finds out as `wait_closed` does.
+        """
+        return self._endpoint.closed_scope()
+
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close the WebSocket: send a close frame, wait for the peer's, and close the connection.
 
         Any task may call it: that is how to throw somebody out. What the peer still sends is discarded. A task that is
-        receiving gets `trio.EndOfChannel` once the close is complete, which takes at most `close_timeout` seconds. If
-        the WebSocket is already closed, or another task is closing it, this waits until the connection is closed.
+        receiving gets `trio.EndOfChannel` once the close is complete, which takes at most `close_timeout` seconds,
+        unless the peer reads slowly. If the WebSocket is already closed, or another task is closing it, this waits
+        until the connection is closed.
 
         Args:
           code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455 section 7.4); 1000 by default.
@@ -172,14 +201,13 @@ class WebSocket(trio.abc.Channel[T], Generic[T]):
             return await endpoint.wait_disconnected()
         try:
             if not endpoint.is_over:
-                deadline = min(endpoint.close_by, trio.current_time() + endpoint.options.close_timeout)
-                with trio.CancelScope(deadline=deadline):
-                    endpoint.close_for_handler(code, reason)
+                endpoint.close_for_handler(code, reason)
+                with endpoint.begin_farewell():
                     await endpoint.send_buffer.wait_sent()
                     while closing.state.may_receive:
                         await endpoint.discard()
         finally:
-            await endpoint.disconnect()
+            await endpoint.disconnect(at_once=not endpoint.is_over)
 
     async def _drop(self) -> None:
         """Drop the connection at once, without a close frame."""

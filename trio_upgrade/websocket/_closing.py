@@ -3,7 +3,7 @@
                            OPEN --------.
                             |           | sending fails
       we send a close frame |           v
-                            |     SENDING_BROKEN
+                            |     SENDING_BROKEN, or PEER_ENDED if the peer was seen to end
                             v           |
                          CLOSING        |
                             |           |
@@ -53,6 +53,7 @@ class State(Enum):
 
     OPEN = "messages go both ways", True, True
     SENDING_BROKEN = "sending failed; what the peer sent before that is still received", False, True
+    PEER_ENDED = "the peer has ended or reset the connection; what it sent before that is still received", False, True
     CLOSING = "our close frame was sent, the peer's is awaited (section 7.1.3)", False, True
     CLOSED = "the peer's close frame has come, and ours was sent (section 7.1.4)", False, False
     FAILED = "the peer broke the protocol (section 7.1.7)", False, False
@@ -67,6 +68,7 @@ class Event(Enum):
     PEER_CLOSES = "a close frame arrives"
     PEER_VIOLATES = "something arrives that breaks the protocol"
     SENDING_FAILS = "the connection takes no more bytes"
+    PEER_ENDS = "the system says that the peer has ended or reset the connection, after what was not read yet"
     CONNECTION_ENDS = "no more bytes will arrive"
 
 
@@ -78,6 +80,14 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.PEER_CLOSES: State.CLOSED,
         Event.PEER_VIOLATES: State.FAILED,
         Event.SENDING_FAILS: State.SENDING_BROKEN,
+        Event.PEER_ENDS: State.PEER_ENDED,
+        Event.CONNECTION_ENDS: State.LOST,
+    },
+    State.PEER_ENDED: {
+        Event.HANDLER_CLOSES: State.CLOSING,
+        Event.SERVER_CLOSES: State.CLOSING,
+        Event.PEER_CLOSES: State.CLOSED,
+        Event.PEER_VIOLATES: State.FAILED,
         Event.CONNECTION_ENDS: State.LOST,
     },
     State.SENDING_BROKEN: {
@@ -97,7 +107,9 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
     },
 }
 
-# Section 5.5.1: one close frame is sent, when the state OPEN is left by one of these.
+# Section 5.5.1: one close frame is sent, when one of the first states is left by one of the events. A peer that has
+# ended its side may still read.
+MAY_CLOSE = (State.OPEN, State.PEER_ENDED)
 SENDS_CLOSE = (Event.HANDLER_CLOSES, Event.SERVER_CLOSES, Event.PEER_CLOSES, Event.PEER_VIOLATES)
 
 
@@ -131,10 +143,11 @@ class Closing:
         """
         before = self.state
         self.state = TRANSITIONS[before].get(event, before)
-        # A send that failed gives 1006, until the peer's own close frame is read.
-        if before is State.OPEN or (before is State.SENDING_BROKEN and event is Event.PEER_CLOSES):
+        # A send that failed, or an end that was seen, gives 1006, until the peer's own close frame is read.
+        awaits_close = before in (State.SENDING_BROKEN, State.PEER_ENDED)
+        if before is State.OPEN or (awaits_close and event is Event.PEER_CLOSES):
             self.cause, self.close = event, close
-        return before is State.OPEN and event in SENDS_CLOSE
+        return before in MAY_CLOSE and event in SENDS_CLOSE
 
     def receive_error(self, transport: object) -> Exception:
         """Make the error that `receive` raises once nothing more can be received."""

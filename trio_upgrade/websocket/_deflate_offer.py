@@ -6,7 +6,7 @@ refuse a parameter that they did not ask for, and some overlook it:
 - A client that offers nothing about our side has an inflater with the largest window, which is kept between messages.
   That inflates everything. So that we compress with a smaller window, or each message by itself, needs no word.
 - What the client may be told about its own side, it says in its offer (sections 7.1.1.2 and 7.1.2.2). A client that did
-  not offer `client_no_context_takeover` may refer to earlier messages, so our inflater is kept.
+  not offer `client_no_context_takeover` may refer to earlier messages, so we keep the end of these.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ it, but never at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -62,15 +63,19 @@ class Endpoint(Generic[T]):
       is_reading_ahead: a task of the attendant reads the stream.
       was_heard: bytes have arrived since the attendant last looked.
       change: set when reading stops, or nothing more can arrive; None while nobody waits for that.
-      close_by: when the peer must have answered a close that the server began, in seconds of Trio's clock.
+      closing_from: since when the peer's close frame is awaited, in seconds of Trio's clock.
+      farewell: what the task that closes the connection in order waits in; None before there is such a task. The
+        attendant sets its deadline.
     """
 
     __slots__ = (
+        "_closed_scopes",
         "_disconnected",
         "change",
-        "close_by",
         "closing",
+        "closing_from",
         "deflate",
+        "farewell",
         "handler",
         "is_reading_ahead",
         "options",
@@ -99,8 +104,10 @@ class Endpoint(Generic[T]):
         self.handler = RECEIVED
         self.is_reading_ahead = False
         self.was_heard = True
-        self.close_by = math.inf
+        self.closing_from = math.inf
+        self.farewell: trio.CancelScope | None = None
         self.change: trio.Event | None = None
+        self._closed_scopes: set[trio.CancelScope] | None = None  # to be cancelled when it is closed
         self._disconnected: trio.Event | None = None  # once somebody has begun to disconnect
 
     def __repr__(self) -> str:
@@ -175,7 +182,7 @@ class Endpoint(Generic[T]):
     def check_sendable(self) -> None:
         """Raise what `WebSocket.send` raises, unless a message may be sent."""
         if self.send_buffer.state is BROKEN:
-            self._apply(Event.SENDING_FAILS, Close(CloseCode.ABNORMAL_CLOSURE, "the connection broke"))
+            self.mark_sending_broken()
         if not self.closing.state.may_send:
             raise self.closing.send_error(transport_of(self.request))
 
@@ -183,9 +190,7 @@ class Endpoint(Generic[T]):
 
     def close_for_server(self, code: int, reason: str) -> None:
         """Send a close frame for the server, if the WebSocket is open. The peer must answer within `close_timeout`."""
-        if self.closing.state.may_send:
-            self.close_by = trio.current_time() + self.options.close_timeout
-            self._apply(Event.SERVER_CLOSES, Close(code, reason))
+        self._apply(Event.SERVER_CLOSES, Close(code, reason))
 
     def close_for_handler(self, code: int, reason: str) -> None:
         """Send a close frame for the handler, if the WebSocket is open."""
@@ -200,15 +205,41 @@ class Endpoint(Generic[T]):
         """Take note that nothing more will arrive."""
         self._apply(Event.CONNECTION_ENDS, Close(CloseCode.ABNORMAL_CLOSURE, why))
 
+    def mark_sending_broken(self) -> None:
+        """Take note that the connection takes no more bytes."""
+        self._apply(Event.SENDING_FAILS, Close(CloseCode.ABNORMAL_CLOSURE, "the connection broke"))
+
+    def mark_peer_ended(self) -> None:
+        """Take note that the peer has ended or reset the connection, after what was not read yet."""
+        self._apply(Event.PEER_ENDS, Close(CloseCode.ABNORMAL_CLOSURE, "the peer ended the connection"))
+
     def _apply(self, event: Event, close: Close) -> None:
         """Take note of an event, and do what follows from it."""
         closing = self.closing
         if closing.mark(event, close):
+            self.closing_from = trio.current_time()
             payload = b"" if close.code == CloseCode.NO_STATUS_RCVD else encode_close(close.code, close.reason)
             self.send_buffer.put(encode_frame(FIN | Opcode.CLOSE, payload))
+        if self._closed_scopes is not None and not closing.state.may_send:
+            for scope in self._closed_scopes:
+                scope.cancel()
         if not closing.state.may_receive:
             self.receive_buffer.clear()
             self.notify_change()
+
+    @contextmanager
+    def closed_scope(self) -> Iterator[trio.CancelScope]:
+        """A scope that is cancelled when the WebSocket is closed: at once if it is already."""
+        if self._closed_scopes is None:
+            self._closed_scopes = set()
+        with trio.CancelScope() as scope:
+            self._closed_scopes.add(scope)
+            if not self.closing.state.may_send:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._closed_scopes.discard(scope)
 
     # ---- the end of the connection below
 
@@ -230,17 +261,24 @@ class Endpoint(Generic[T]):
         return True
 
     async def disconnect(self, at_once: bool = False) -> None:
-        """Close the connection below: in order if all was received and sent, else at once."""
+        """Close the connection below: in order if all was sent, and what still comes is discarded; else at once."""
         if self._disconnected is None:
             self._disconnected = trio.Event()
         try:
-            if at_once or not self.is_over:
+            if not self.is_over:
                 self.mark_lost("the connection was dropped")
+            if at_once or not self.send_buffer.is_empty:
                 await close_at_once(self.stream)
             else:
                 await self.stream.aclose()
         finally:
             self._disconnected.set()
+
+    def begin_farewell(self) -> trio.CancelScope:
+        """The scope for what is done before `disconnect`: it takes as long as the peer may have, and no longer."""
+        self.closing_from = min(self.closing_from, trio.current_time())
+        self.farewell = trio.CancelScope()
+        return self.farewell
 
     async def wait_disconnected(self) -> None:
         """Wait until another task has closed the connection below. If it is cancelled, it closes that at once."""

@@ -3,12 +3,12 @@
 One frame is parsed at a time, when somebody asks for it. So a violation shows only after everything before it was
 taken, and a flood of frames is never parsed further ahead than somebody wants.
 
-The `websockets` package does the masking, and `Deflate` the compression. There is no I/O here.
+A message of the usual kind (one frame, uncompressed, arrived completely) is made at once. `_messages` puts together all
+others. The `websockets` package does the masking. There is no I/O here.
 """
 
 from __future__ import annotations
 
-import codecs
 from enum import Enum
 from typing import Final, Literal, NamedTuple, TypeAlias
 
@@ -21,6 +21,7 @@ except ImportError:  # where the package has no compiled part
 
 from ._deflate import Deflate
 from ._errors import Violation
+from ._messages import Compressed, Plain, decode, too_big
 
 __all__ = ["FIN", "NEED_DATA", "Control", "Incoming", "encode_frame", "encode_message"]
 
@@ -34,8 +35,6 @@ WHOLE_TEXT = FIN | Opcode.TEXT
 WHOLE_BINARY = FIN | Opcode.BINARY
 OPCODES = frozenset(Opcode)
 MIN_COMPRESSED = 64  # bytes; compressed, a shorter message seldom gets any shorter
-
-Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class NeedData(Enum):
@@ -54,59 +53,7 @@ class Control(NamedTuple):
     payload: bytes
 
 
-Event: TypeAlias = str | bytes | Control | Literal[NeedData.NEED_DATA] | None
-
-
-class Message:
-    """A message that has not arrived completely.
-
-    Args:
-      first: the first byte of its first frame.
-      max_size: how many bytes it may have, inflated.
-      deflate: inflates it, if compression was negotiated and that byte says that it is compressed.
-    """
-
-    __slots__ = ("_data", "_decoder", "_deflate", "_max_size", "_received")
-
-    def __init__(self, first: int, max_size: int, deflate: Deflate | None) -> None:
-        self._deflate = deflate if first & COMPRESSED else None
-        self._decoder = Utf8Decoder() if first & 0x0F == Opcode.TEXT else None
-        self._max_size = max_size
-        self._received = 0
-        self._data = bytearray()
-
-    def check_size(self, more: int) -> None:
-        """Check that the message may get `more` bytes of payload, before they arrive."""
-        limit = self._max_size if self._deflate is None else 2 * self._max_size + 1024  # random data gets longer
-        if more > limit - self._received:
-            raise too_big(self._max_size)
-
-    def add(self, data: bytes, final: bool = False) -> None:
-        """Add a part: inflate it, and check text, as it arrives (section 8.1)."""
-        self._received += len(data)
-        if self._deflate is not None:
-            room = self._max_size - len(self._data)
-            data = self._deflate.inflate(data, room, final)
-            if len(data) > room:
-                raise too_big(self._max_size)
-        self._data += data
-        if self._decoder is not None:
-            check_text(self._decoder, data, final)
-
-    def whole(self) -> str | bytes:
-        """Return the whole message."""
-        return bytes(self._data) if self._decoder is None else self._data.decode()
-
-
-def check_text(decoder: codecs.IncrementalDecoder, data: bytes, final: bool) -> None:
-    """Check the next part of a text; the first byte that UTF-8 cannot have there is a violation."""
-    try:
-        decoder.decode(data, final)
-    except UnicodeDecodeError:
-        raise invalid_text() from None
-    held = decoder.getstate()[0]
-    if len(held) == 2 and held[0] == 0xED and held[1] >= 0xA0:  # CPython's decoder waits for its third byte
-        raise invalid_text()
+Event: TypeAlias = str | bytes | Compressed | Control | Literal[NeedData.NEED_DATA] | None
 
 
 class PartialFrame:
@@ -148,7 +95,7 @@ class Incoming:
         self._data = b""
         self._at = 0
         self._frame: PartialFrame | None = None
-        self._message: Message | None = None
+        self._message: Plain | Compressed | None = None
         self.pending = False
 
     def feed(self, data: bytes) -> None:
@@ -157,6 +104,11 @@ class Incoming:
         self._data = self._data[self._at :] + data if self._data else data
         self._at = 0
         self.pending = True
+
+    @property
+    def unfinished(self) -> Plain | Compressed | None:
+        """The message that has begun and is not complete."""
+        return self._message
 
     def clear(self) -> None:
         """Forget all that was fed, and what was begun."""
@@ -224,10 +176,17 @@ class Incoming:
         """Take any frame but the usual one, which is a whole message, uncompressed, that has arrived completely."""
         if not frame.first & CONTROL:
             if self._message is None:
-                self._message = Message(frame.first, self._max_size, self._deflate)
+                self._message = self._begin_message(frame.first)
             self._message.check_size(frame.missing)
         self._frame = frame
         return self._continue(frame)
+
+    def _begin_message(self, first: int) -> Plain | Compressed:
+        is_text = first & 0x0F == Opcode.TEXT
+        if first & COMPRESSED:
+            assert self._deflate is not None
+            return Compressed(is_text, self._max_size, self._deflate)
+        return Plain(is_text, self._max_size)
 
     def _check_first(self, first: int) -> None:
         """Check the first byte of a frame: sections 5.2, 5.4 and 5.5, and RFC 7692 section 6."""
@@ -267,14 +226,6 @@ class Incoming:
         return message.whole()
 
 
-def decode(payload: bytes) -> str:
-    """Decode the payload of a text message (section 5.6)."""
-    try:
-        return payload.decode()
-    except UnicodeDecodeError:
-        raise invalid_text() from None
-
-
 def extended_length(first: int, octets: bytes) -> int:
     """Read a payload length of 2 or 8 bytes (section 5.2)."""
     if first & CONTROL:
@@ -289,14 +240,6 @@ def extended_length(first: int, octets: bytes) -> int:
 
 def violation(reason: str) -> Violation:
     return Violation(CloseCode.PROTOCOL_ERROR, reason)
-
-
-def invalid_text() -> Violation:
-    return Violation(CloseCode.INVALID_DATA, "text that is not UTF-8")
-
-
-def too_big(max_size: int) -> Violation:
-    return Violation(CloseCode.MESSAGE_TOO_BIG, f"a message may have at most {max_size} bytes")
 
 
 def encode_frame(first: int, payload: bytes) -> bytes:

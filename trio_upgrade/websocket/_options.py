@@ -45,6 +45,8 @@ class Arguments(TypedDict, total=False):
     ping_interval: float | None
     ping_timeout: float | None
     close_timeout: float
+    send_timeout: float | None
+    message_timeout: float | None
     shutdown_code: int | None
 
 
@@ -73,6 +75,8 @@ class Options:
     ping_interval: float | None = 20
     ping_timeout: float | None = 20
     close_timeout: float = 10
+    send_timeout: float | None = 60
+    message_timeout: float | None = 300
     shutdown_code: int | None = 1001
     allowed_origins: AllowedOrigins = field(init=False)
     tick: float = field(init=False)
@@ -87,7 +91,8 @@ class Options:
         check_seconds("close_timeout", self.close_timeout)
         encode_close(self.code_in_shutdown, "")
         waits = [self.close_timeout]
-        for name, seconds in [("ping_interval", self.ping_interval), ("ping_timeout", self.ping_timeout)]:
+        for name in ("ping_interval", "ping_timeout", "send_timeout", "message_timeout"):
+            seconds = getattr(self, name)
             if seconds is not None:
                 check_seconds(name, seconds)
                 waits.append(seconds)

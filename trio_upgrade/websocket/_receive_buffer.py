@@ -1,13 +1,14 @@
 """The receive buffer: what has arrived from one peer, and was not received yet.
 
-Messages are parsed when somebody asks for them, or ahead of that, and come out in order. Pings are answered in passing.
-It does not read the connection, and decides nothing about closing.
+Messages are parsed when somebody asks for them, or ahead of that, and come out in order. Those that are parsed ahead
+are checked, and kept as they have arrived: compressed, and text in UTF-8, since a `str` may take four bytes for each.
+Pings are answered in passing. It does not read the connection, and decides nothing about closing.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from websockets.frames import Close, CloseCode, Opcode
 
@@ -15,6 +16,7 @@ from ._close_codes import decode_close
 from ._deflate import Deflate
 from ._errors import Violation
 from ._frames import FIN, NEED_DATA, Control, Incoming, encode_frame
+from ._messages import Compressed, Plain
 from ._options import Options
 from ._send_buffer import OVERHEAD, SendBuffer
 
@@ -24,6 +26,15 @@ T = TypeVar("T", str, bytes, str | bytes)
 
 MAX_FRAMES = 32  # parsed in one go, so that a flood of empty ones holds nobody up
 KINDS = {str: "text", bytes: "binary"}
+
+
+class Encoded(NamedTuple):
+    """A text that waits to be received."""
+
+    payload: bytes
+
+
+Held: TypeAlias = str | bytes | Encoded | Compressed
 
 
 class ReceiveBuffer(Generic[T]):
@@ -41,7 +52,7 @@ class ReceiveBuffer(Generic[T]):
         self._options = options
         self._send_buffer = send_buffer
         self._incoming = Incoming(options.max_message_size, deflate)
-        self._messages: deque[T] | None = None  # those that were parsed ahead; None when there are none
+        self._messages: deque[Held] | None = None  # those that were parsed ahead; None when there are none
         self._size = 0  # of these, in bytes
         self._violation: Violation | None = None  # it was parsed ahead, and comes after these
 
@@ -58,7 +69,16 @@ class ReceiveBuffer(Generic[T]):
     @property
     def is_full(self) -> bool:
         """No more should be parsed ahead."""
-        return self._violation is not None or self._size >= self._options.receive_buffer
+        if self._violation is not None:
+            return True
+        unfinished = self._incoming.unfinished
+        size = self._size if unfinished is None else self._size + unfinished.size
+        return size >= self._options.receive_buffer
+
+    @property
+    def unfinished(self) -> Plain | Compressed | None:
+        """The message that has begun to arrive, and is not complete."""
+        return self._incoming.unfinished
 
     @property
     def holds_violation(self) -> bool:
@@ -80,15 +100,22 @@ class ReceiveBuffer(Generic[T]):
           Violation: the peer broke the protocol.
         """
         if self._messages is None:
-            return self._parse()
+            message = self._parse()
+            return self._unpack(message) if type(message) is Compressed else message  # type: ignore[return-value]
         if self._messages:
-            message = self._messages.popleft()
-            self._size -= len(message) + OVERHEAD
-            return message
+            held = self._messages.popleft()
+            self._size -= size_of(held)
+            return self._unpack(held)
         self._messages = None
         if self._violation is not None:
             raise self.take_violation()
-        return self._parse()
+        return self.take()
+
+    def _unpack(self, held: Held) -> T:
+        """Turn what was held into the message, which is of the type that is wanted."""
+        if isinstance(held, Compressed):
+            return held.unpack()  # type: ignore[return-value]
+        return held.payload.decode() if isinstance(held, Encoded) else held  # type: ignore[return-value]
 
     def take_violation(self) -> Violation:
         """Take the violation that was parsed ahead."""
@@ -99,6 +126,8 @@ class ReceiveBuffer(Generic[T]):
     def parse_ahead(self) -> Close | None:
         """Parse what has arrived, and keep the messages. Return the close frame, if that is reached.
 
+        It may leave something `pending`, although there is room.
+
         Raises:
           Violation: the peer broke the protocol, and no message comes before that.
         """
@@ -106,15 +135,30 @@ class ReceiveBuffer(Generic[T]):
             while not self.is_full and (message := self._parse()) is not None:
                 if isinstance(message, Close):
                     return message
-                if self._messages is None:
-                    self._messages = deque()
-                self._messages.append(message)
-                self._size += len(message) + OVERHEAD
+                self._hold(message)
+                if isinstance(message, Compressed):
+                    break  # to check one takes a while
         except Violation as exc:
             if not self._messages:
                 raise
             self._violation = exc.with_traceback(None)
         return None
+
+    def _hold(self, message: str | bytes | Compressed) -> None:
+        """Keep a message until it is taken.
+
+        Raises:
+          Violation: it was compressed, and is malformed, not UTF-8, or too big.
+        """
+        held: Held = message
+        if isinstance(message, Compressed):
+            message.check()
+        elif isinstance(message, str) and not message.isascii():
+            held = Encoded(message.encode())
+        if self._messages is None:
+            self._messages = deque()
+        self._messages.append(held)
+        self._size += size_of(held)
 
     def discard(self) -> Close | None:
         """Parse what has arrived, and drop it. Return the close frame, if that is reached.
@@ -125,7 +169,7 @@ class ReceiveBuffer(Generic[T]):
         message = self._parse()
         return message if isinstance(message, Close) else None
 
-    def _parse(self) -> T | Close | None:
+    def _parse(self) -> str | bytes | Compressed | Close | None:
         """Parse the next message or close frame. It may return None although there is more to parse."""
         wanted = self._options.message_type
         pongs = pong = b""
@@ -142,11 +186,18 @@ class ReceiveBuffer(Generic[T]):
                         pongs += pong
                     elif event.opcode is Opcode.CLOSE:
                         return decode_close(event.payload)
-                elif wanted is None or type(event) is wanted:
-                    return event  # type: ignore[return-value]
+                elif wanted is None or (event.kind if isinstance(event, Compressed) else type(event)) is wanted:
+                    return event
                 else:
                     raise Violation(CloseCode.UNSUPPORTED_DATA, f"only {KINDS[wanted]} messages are accepted here")
             return None
         finally:
             if pongs:
                 self._send_buffer.put_pongs(pongs, newest=pong)
+
+
+def size_of(held: Held) -> int:
+    """How many bytes a message counts that is held."""
+    if isinstance(held, Encoded):
+        return len(held.payload) + OVERHEAD
+    return (held.size if isinstance(held, Compressed) else len(held)) + OVERHEAD

@@ -20,7 +20,7 @@ from .._upgraded_stream import UpgradedStream
 __all__ = ["BROKEN", "OVERHEAD", "SendBuffer"]
 
 OVERHEAD = 64  # bytes that a buffered message counts in addition to its own
-PIECE = 65536  # bytes that are sent at a time, so that progress shows while a large message is sent
+PIECE = 65536  # bytes that are sent at a time, so that progress shows on a stream in memory
 
 
 class Sending(Enum):
@@ -47,7 +47,7 @@ class SendBuffer:
 
     Attributes:
       state: what becomes of a frame now.
-      has_progressed: some of what was buffered was sent. Who reads it resets it.
+      size: how many bytes are buffered; a frame counts `OVERHEAD` more than it has.
     """
 
     __slots__ = (
@@ -60,9 +60,8 @@ class SendBuffer:
         "_nursery",
         "_pong",
         "_sent",
-        "_size",
         "_stream",
-        "has_progressed",
+        "size",
         "state",
     )
 
@@ -72,19 +71,18 @@ class SendBuffer:
         self._nursery = nursery
         self._limit = limit
         self._frames: deque[bytes] | None = None  # those that are buffered; None when there are none
-        self._size = 0  # of these, in bytes
         self._number = 0  # how many frames were ever buffered
         self._sent = 0  # how many of these were sent
         self._pong: bytes | None = None  # it waits for room
         self._line: trio.StrictFIFOLock | None = None  # of senders that wait for room; made when somebody must
         self._change: trio.lowlevel.ParkingLot | None = None  # likewise
         self.state = DIRECT
-        self.has_progressed = False
+        self.size = 0
 
     @property
     def is_full(self) -> bool:
         """No more should be put."""
-        return self._size >= self._limit
+        return self.size >= self._limit
 
     @property
     def is_empty(self) -> bool:
@@ -94,7 +92,7 @@ class SendBuffer:
     @property
     def has_line(self) -> bool:
         """A sender must wait for its turn."""
-        return self._size >= self._limit or (self._line is not None and self._line.locked())
+        return self.size >= self._limit or (self._line is not None and self._line.locked())
 
     def put(self, frame: bytes) -> bool:
         """Send a frame, or buffer what is not taken at once. Never waits.
@@ -114,7 +112,7 @@ class SendBuffer:
             self.state = BUFFERED
             self._nursery.start_soon(self._send_buffered, self._frames)
         self._frames.append(frame)
-        self._size += len(frame) + OVERHEAD
+        self.size += len(frame) + OVERHEAD
         self._number += 1
         return False
 
@@ -171,7 +169,7 @@ class SendBuffer:
         """Drop what is buffered, and all that is put from now on."""
         self.state = BROKEN
         self._frames = None
-        self._size = 0
+        self.size = 0
         self._notify_change()
 
     async def _send_buffered(self, frames: deque[bytes]) -> None:
@@ -182,9 +180,8 @@ class SendBuffer:
                     for start in range(0, len(data), PIECE):
                         with view[start : start + PIECE] as piece:
                             await self._stream.send_all(piece)
-                        self.has_progressed = True
                 self._sent += number
-                self._size -= len(data) + number * OVERHEAD
+                self.size -= len(data) + number * OVERHEAD
                 self._put_waiting_pong()
                 self._notify_change()
         except (trio.BrokenResourceError, trio.ClosedResourceError):

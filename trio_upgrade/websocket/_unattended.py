@@ -4,6 +4,8 @@ Nobody reads the connection then, so nobody would answer a ping, complete a clos
 The keepalive therefore looks at each WebSocket a few times a second, through its `Attendant`. If no task has received
 since the last look, the attendant starts a task that reads ahead, into the receive buffer and only until that is full.
 This task stops as soon as the handler receives again.
+
+While the receive buffer is full, the kernel is asked about the peer, and no pong is awaited, since nobody would see it.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ from typing import Any
 
 import trio
 from trio.lowlevel import checkpoint
-from websockets.frames import Opcode
+from websockets.frames import CloseCode
 
 from .._exceptions import log_bug
+from .._patience import FLOOR_RATE
+from .._peer_state import Peer
+from .._request import transport_of
 from .._shutdown import Shutdown
 from ._closing import State
 from ._endpoint import AWAY, RECEIVED, RECEIVES, Endpoint
-from ._frames import FIN, encode_frame
-from ._ping_times import Pings
+from ._errors import Violation
+from ._liveness import DROP, LISTEN, Liveness
+from ._send_buffer import BROKEN
 
 __all__ = ["Attendant"]
 
@@ -33,13 +39,13 @@ class Attendant:
       nursery: runs its tasks.
     """
 
-    __slots__ = ("_endpoint", "_nursery", "_pings", "_violation_by")
+    __slots__ = ("_endpoint", "_liveness", "_nursery", "_take_by")
 
     def __init__(self, endpoint: Endpoint[Any], nursery: trio.Nursery) -> None:
         self._endpoint = endpoint
         self._nursery = nursery
-        self._pings = Pings()
-        self._violation_by = math.inf  # a violation that was read ahead is told then, if not before
+        self._liveness = Liveness()
+        self._take_by = math.inf  # until then, the handler may take the messages before a violation or the peer's end
 
     def __repr__(self) -> str:
         return f"<Attendant of {self._endpoint!r}>"
@@ -53,11 +59,14 @@ class Attendant:
         """Do what is due at `now`, in seconds of Trio's clock."""
         endpoint = self._endpoint
         if endpoint.is_disconnecting:
+            if endpoint.farewell is not None:
+                endpoint.farewell.deadline = self._liveness.farewell_deadline(endpoint, now)
             return
-        if now >= endpoint.close_by:
-            return self._start_disconnecting(at_once=True)
-        if now >= self._violation_by and endpoint.receive_buffer.holds_violation:
-            return endpoint.fail(endpoint.receive_buffer.take_violation())
+        if endpoint.receive_buffer.holds_violation:
+            if now >= self._take_by:
+                return endpoint.fail(endpoint.receive_buffer.take_violation())
+        elif endpoint.handler is not AWAY:
+            self._take_by = math.inf
         if not endpoint.is_being_read:
             if endpoint.handler is RECEIVED:
                 endpoint.handler = AWAY
@@ -65,8 +74,9 @@ class Attendant:
                 self._start_reading_ahead()
             else:
                 self._start_disconnecting()
-        # Once a close frame is sent, the peer has until `close_by` to answer, and needs no ping.
-        if endpoint.closing.state in (State.OPEN, State.SENDING_BROKEN):
+        if endpoint.receive_buffer.unfinished is not None:
+            self._look_after_message(now)
+        if not endpoint.is_disconnecting:
             self._look_after_peer(now)
 
     def close_for_shutdown(self, shutdown: Shutdown, now: float) -> float:
@@ -77,20 +87,50 @@ class Attendant:
             self._endpoint.close_for_server(options.code_in_shutdown, "the server is shutting down")
         return math.inf if now >= begin else begin
 
+    # ---- the peer
+
     def _look_after_peer(self, now: float) -> None:
-        """Find out whether a silent peer is still there."""
-        endpoint, send_buffer = self._endpoint, self._endpoint.send_buffer
-        takes_bytes = send_buffer.has_progressed and not send_buffer.is_empty
-        was_heard = endpoint.was_heard or takes_bytes or endpoint.receive_buffer.is_full
-        endpoint.was_heard = send_buffer.has_progressed = False
-        match self._pings.due(now, was_heard, self._endpoint.options):
-            case "ping":
-                send_buffer.put(encode_frame(FIN | Opcode.PING, b""))
-            case "listen":
-                self._start_reading_ahead()
-            case "drop":
-                endpoint.mark_lost(f"nothing was heard for {self._endpoint.options.ping_timeout} seconds after a ping")
-                self._start_disconnecting(at_once=True)
+        """Find out whether the peer is still there."""
+        endpoint = self._endpoint
+        if endpoint.send_buffer.state is BROKEN:
+            endpoint.mark_sending_broken()
+        if endpoint.handler is AWAY and endpoint.receive_buffer.is_full:
+            self._look_for_end(now)
+        verdict = self._liveness.look(endpoint, now)
+        if verdict is LISTEN:
+            self._start_reading_ahead()
+        elif verdict is DROP:
+            if endpoint.closing.state is State.CLOSING:  # what is unread, the peer's close frame perhaps, is discarded
+                return self._start_disconnecting(at_once=endpoint.is_being_read)
+            endpoint.mark_lost(self._liveness.reason(endpoint))
+            self._start_disconnecting(at_once=True)
+
+    def _look_for_end(self, now: float) -> None:
+        """Find out whether the peer has ended the connection after messages for which there is no room.
+
+        The handler has `close_timeout` seconds to take the first of them, and again after each.
+        """
+        endpoint = self._endpoint
+        transport = transport_of(endpoint.request)
+        if endpoint.closing.state is State.OPEN and transport.peer_state() in (Peer.ENDED, Peer.GONE):
+            endpoint.mark_peer_ended()
+        if endpoint.closing.state in (State.PEER_ENDED, State.SENDING_BROKEN):
+            if self._take_by == math.inf:
+                self._take_by = now + endpoint.options.close_timeout
+            elif now >= self._take_by:
+                self._start_disconnecting()
+
+    def _look_after_message(self, now: float) -> None:
+        """Fail the connection if a message that has begun takes too long. Only time in which we read counts."""
+        endpoint = self._endpoint
+        message, timeout = endpoint.receive_buffer.unfinished, endpoint.options.message_timeout
+        if message is None or timeout is None:
+            return
+        if message.waited_from is None or not endpoint.is_being_read:
+            message.waited_from = now
+        elif now >= message.waited_from + timeout + message.size / FLOOR_RATE:
+            endpoint.fail(Violation(CloseCode.POLICY_VIOLATION, f"a message took more than {timeout} seconds"))
+            self._start_disconnecting()
 
     # ---- reading ahead
 
@@ -111,7 +151,8 @@ class Attendant:
                 else:
                     await endpoint.read()
                 endpoint.parse_ahead()
-                self._set_time_for_violation()
+                if endpoint.receive_buffer.holds_violation:
+                    self._take_by = min(self._take_by, trio.current_time() + endpoint.options.close_timeout)
         except Exception:
             log_bug("reading %r ahead failed inside the server", endpoint)
             endpoint.mark_lost("reading failed")
@@ -129,11 +170,6 @@ class Attendant:
             and not endpoint.receive_buffer.is_full
         )
 
-    def _set_time_for_violation(self) -> None:
-        """Give the handler `close_timeout` seconds to receive the messages before a violation."""
-        if self._endpoint.receive_buffer.holds_violation and self._violation_by == math.inf:
-            self._violation_by = trio.current_time() + self._endpoint.options.close_timeout
-
     # ---- the end
 
     def _start_disconnecting(self, at_once: bool = False) -> None:
@@ -142,11 +178,13 @@ class Attendant:
 
     async def _disconnect(self, at_once: bool) -> None:
         """Close the connection below a WebSocket that is closed, while its handler does something else."""
+        endpoint = self._endpoint
         try:
             try:
-                with trio.move_on_after(0 if at_once else self._endpoint.options.close_timeout):
-                    await self._endpoint.send_buffer.wait_sent()
+                if not at_once:
+                    with endpoint.begin_farewell():
+                        await endpoint.send_buffer.wait_sent()
             finally:
-                await self._endpoint.disconnect(at_once)
+                await endpoint.disconnect(at_once)
         except Exception:
-            log_bug("closing %r failed inside the server", self._endpoint)
+            log_bug("closing %r failed inside the server", endpoint)
