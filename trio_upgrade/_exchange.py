@@ -116,13 +116,16 @@ class Exchange:
 
     async def end_cut_short(self, exc: BaseException) -> bool:
         """End the exchange after `exc` has kept its response from being sent, or from being sent whole."""
-        if self.reply.sent is UNFRAMED:  # an ordinary end would make it look whole (RFC 9112 section 8)
-            await self.transport.reset()
-        if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
-            self.serving.client_failures.log(self.request, f"the response was cut short: {exc}")
-            return False  # our own sending found that nobody is there
-        log_failure(self.request, exc, self.serving.counters)
-        return await self.answer_failure(exc)
+        try:
+            if self.reply.sent is UNFRAMED:  # an ordinary end would make it look whole (RFC 9112 section 8)
+                await self.transport.reset()
+            if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
+                self.serving.client_failures.log(self.request, f"the response was cut short: {exc}")
+                return False  # our own sending found that nobody is there
+            log_failure(self.request, exc, self.serving.counters)
+            return await self.answer_failure(exc)
+        finally:
+            del exc  # its traceback leads here
 
     async def end(self) -> bool:
         """End the exchange after its response was sent: discard the rest of the body, or close."""

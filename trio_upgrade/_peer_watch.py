@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from ._exceptions import ConnectionBroken
-from ._socket_state import END_OR_RESET, RESET_ONLY, Peer
+from ._peer_state import END_OR_RESET, RESET_ONLY, Peer
 from ._transport import Transport
 
 __all__ = ["PeerWatch", "Watch"]

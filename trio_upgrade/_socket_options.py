@@ -9,7 +9,7 @@ import struct
 import sys
 import termios
 
-from ._socket_state import AnySocket
+from ._peer_state import AnySocket
 
 __all__ = ["acknowledge_now", "end_both_ways", "reset_on_close", "set_options"]
 

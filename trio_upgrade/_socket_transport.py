@@ -10,7 +10,6 @@ import operator
 import os
 import socket as stdlib_socket
 from collections.abc import Coroutine
-from enum import Enum
 from typing import Any
 
 import trio
@@ -24,43 +23,15 @@ from trio.lowlevel import (
 )
 
 from ._exceptions import ConnectionBroken
+from ._peer_state import Peer, peer_state, unacknowledged
 from ._socket_options import end_both_ways, reset_on_close
-from ._socket_state import Peer, peer_state, unacknowledged
+from ._socket_states import CLOSED, ENDED, EVICTION, INTERRUPT, OPEN, Theirs, Wake
 from ._transport import RECEIVE_SIZE, Buffer, Transport, discard_until_end, quiet, wait_patiently
 
 __all__ = ["SocketTransport"]
 
 
 SENDFILE_PIECE = 4 * 1024 * 1024  # bytes, which take the kernel about a millisecond; then others get a turn
-
-
-class Ours(Enum):
-    """Our side of the connection."""
-
-    OPEN = "OPEN"
-    ENDED = "ENDED"  # we have sent our end of data, and may still receive
-    CLOSED = "CLOSED"
-
-
-OPEN, ENDED, CLOSED = Ours  # as names of the module: Python 3.11 looks an enum's member up ten times as slowly
-
-
-class Theirs(Enum):
-    """The peer's side of the connection, as far as the kernel has told us."""
-
-    OPEN = "OPEN"
-    ENDED = "ENDED"  # the peer has sent its end of data
-    BROKEN = "BROKEN"  # the connection is reset or lost: there is nobody to linger for
-
-
-class Wake(Enum):
-    """Why `notify_closing` has woken a task that waits on the socket, although the socket is still open."""
-
-    INTERRUPT = "INTERRUPT"  # the receive raises WouldBlock, if no bytes have arrived
-    EVICTION = "EVICTION"  # the task has to leave, as if the socket was closed
-
-
-INTERRUPT, EVICTION = Wake
 
 
 class SocketTransport(Transport):

@@ -12,8 +12,8 @@ import trio
 
 from ._close_notify import send_close_notify
 from ._exceptions import ConnectionBroken
+from ._peer_state import AnySocket, Peer, peer_state, unacknowledged
 from ._socket_options import end_both_ways, reset_on_close, set_options
-from ._socket_state import AnySocket, Peer, peer_state, unacknowledged
 from ._tls_info import TlsState
 from ._transport import Buffer, Transport, close_at_once, deadline_in, quiet
 

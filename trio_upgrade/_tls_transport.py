@@ -15,8 +15,8 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from ._exceptions import ConnectionBroken
 from ._patience import LINGERING_SEND_TIMEOUT
+from ._peer_state import Peer
 from ._socket_options import acknowledge_now
-from ._socket_state import Peer
 from ._socket_transport import SocketTransport
 from ._tls_engine import TlsEngine
 from ._tls_info import TlsState

@@ -16,7 +16,7 @@ import trio
 
 from ._exceptions import ConnectionBroken
 from ._patience import Patience, Progress
-from ._socket_state import AnySocket, Peer
+from ._peer_state import AnySocket, Peer
 from ._tls_info import TlsState
 
 __all__ = [

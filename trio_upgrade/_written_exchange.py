@@ -9,7 +9,7 @@ from ._exchange import Exchange
 from ._request import Request, attach
 from ._response_writer import COMPLETE, FAILED, SWITCHED, ResponseWriter
 from ._settings import Application
-from ._upgraded_stream import UpgradedStream, release, was_closed, was_read
+from ._upgraded_stream import UpgradedStream, release, was_read
 
 __all__ = ["let_write", "let_write_or_switch", "may_switch"]
 
@@ -54,7 +54,6 @@ async def let_write_or_switch(exchange: Exchange, application: Application) -> b
         await writer.wait()
     finally:
         writer.leave()
-        exchange.may_answer = not was_closed(stream)
         release(stream)
         if not reply.has_switched:
             exchange.log_access(writer.status)
@@ -73,7 +72,10 @@ async def end(exchange: Exchange, writer: ResponseWriter) -> bool:
         return await exchange.end()
     if writer.state is FAILED and writer.failure is not None:
         failure, writer.failure = writer.failure, None
-        return await exchange.end_cut_short(failure)
+        try:
+            return await exchange.end_cut_short(failure)
+        finally:
+            del failure  # its traceback may lead here
     if writer.state is SWITCHED:
         exchange.body.close()
         await exchange.transport.linger(exchange.limits.linger_timeout)

@@ -328,6 +328,8 @@ class Weird(BaseException):
 async def test_nothing_that_an_application_raises_ends_the_server(
     connect: Connect, after: bool, grouped: bool, logged: Logged
 ) -> None:
+    served = False
+
     async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         if after or scope["path"] == "/":
             await respond(send, b"hello")
@@ -349,6 +351,8 @@ async def test_nothing_that_an_application_raises_ends_the_server(
         client = await connect(server)
         await client.send(get())
         assert (await client.reply()).content == b"hello"
+        served = True
+    assert served  # if the block had been cancelled, nobody would notice
     assert [entry for entry in logged() if entry.startswith("ERROR")]
 
 

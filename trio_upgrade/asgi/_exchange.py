@@ -16,11 +16,11 @@ from trio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from .._exceptions import ConnectionBroken, ProtocolError
 from .._headers import FieldsArgument
+from .._peer_state import Peer
 from .._request import serving_of, transport_of
 from .._response_content import FileContent, encode_trailers
 from .._response_head import ResponseHead
 from .._response_writer import COMPLETE, OPEN, ResponseWriter
-from .._socket_state import Peer
 from .._transport import RECEIVE_SIZE
 from .._upgraded_stream import UpgradedStream
 from ._failures import ClientDisconnected, is_disconnect, split
@@ -100,12 +100,17 @@ class HTTPExchange:
             failure, passes = split(exc)
             if failure is not None:
                 self._fail(failure)
-            if passes is not None:
-                self._writer.leave()
-                raise passes from None
+            try:
+                if passes is not None:
+                    self._writer.leave()
+                    raise passes from None
+            finally:
+                del failure, passes  # their tracebacks lead here
         else:
             if self._writer.state is OPEN:
                 self._end()
+        finally:
+            self._refusal = None  # its traceback leads back here
 
     def _end(self) -> None:
         """The application has returned, and its response is not complete."""

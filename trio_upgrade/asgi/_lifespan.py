@@ -60,10 +60,13 @@ class Lifespan:
             await self._app(scope, self._receive, self._send)
         except BaseException as exc:
             failure, passes = split(exc)
-            if failure is not None:
-                self._take(failure)
-            if passes is not None:
-                raise passes from None
+            try:
+                if failure is not None:
+                    self._take(failure)
+                if passes is not None:
+                    raise passes from None
+            finally:
+                del failure, passes  # their tracebacks lead here
         finally:
             self._stage = OVER
             self._started.set()

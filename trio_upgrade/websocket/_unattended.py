@@ -19,9 +19,9 @@ from websockets.frames import CloseCode
 
 from .._exceptions import log_bug
 from .._patience import FLOOR_RATE
+from .._peer_state import Peer
 from .._request import transport_of
 from .._shutdown import Shutdown
-from .._socket_state import Peer
 from ._closing import State
 from ._endpoint import AWAY, RECEIVED, RECEIVES, Endpoint
 from ._errors import Violation
