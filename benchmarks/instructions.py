@@ -20,17 +20,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .speed.answers import MIB
+from .speed.answers import MIB, block
 from .speed.connections import HOST
 from .speed.files import certificate_file, client_context
 from .speed.process import TOP, free_port
 from .speed.wire import client_frame, complete_length, get, payloads, post, server_frame, upgrade
 
 SERVER = (
-    "import gc; gc.disable(); from benchmarks.speed.servers import ours, place; "
-    "ours.serve(place.Place({port}, {certificate!r}))"
+    "import gc; gc.disable(); from benchmarks.speed.servers import {module}, place; "
+    "{module}.serve(place.Place({port}, {certificate!r}, {content!r}))"
 )
-START = 60  # seconds; under valgrind everything takes some fifty times as long
+START = 180  # seconds; under valgrind everything takes some fifty times as long
 WARM_UP = 30  # operations that are not counted: Python specializes its bytecode meanwhile
 MESSAGE = payloads(64)[0]
 KIB = 1024
@@ -110,6 +110,16 @@ def uploads(chunk: int | None = None) -> Work:
     return posts(post(bytes(MIB), chunk, "/upload"))
 
 
+def downloads(connect: Connect, times: int) -> None:
+    """Responses of a MiB, in chunks of 64 KiB."""
+    connection = connect()
+    for _ in range(times):
+        end = connection.ask(get("/stream"), MIB)[-7:]
+        while not end.endswith(b"\r\n0\r\n\r\n"):
+            end += connection.ask(b"", 1)
+    connection.close()
+
+
 def handshakes(request: bytes) -> Work:
     def work(connect: Connect, times: int) -> None:
         for _ in range(times):
@@ -138,6 +148,7 @@ WORKS = {
     "upload-1m": uploads(),
     "upload-1m-64k": uploads(64 * KIB),
     "upload-1m-1k": uploads(KIB),
+    "stream-1m": downloads,
     "handshake": handshakes(upgrade("echo")),
     "ws-handshake": handshakes(upgrade("websocket")),
     "upgrade-body": handshakes(upgrade("echo", body=bytes(KIB))),
@@ -154,20 +165,36 @@ TLS_WORKS = {
 }
 
 
+ASGI_WORKS = {  # of an ASGI application
+    "asgi-get": requests,
+    "asgi-post-1k": posts(post(bytes(KIB))),
+    "asgi-upload-1m": uploads(),
+    "asgi-stream-1m": downloads,
+    "asgi-ws-handshake": handshakes(upgrade("websocket")),
+    "asgi-ws-64": echoes("websocket", client_frame(MESSAGE), server_frame(MESSAGE)),
+}
+
+GROUPS = [WORKS, TLS_WORKS, ASGI_WORKS]  # each has a server of its own
+
+
 class Counted:
     """A server under callgrind.
 
     Args:
       folder: for its files.
+      module: of `benchmarks.speed.servers`.
       tls: whether it serves over TLS.
     """
 
-    def __init__(self, folder: Path, tls: bool) -> None:
+    def __init__(self, folder: Path, module: str, tls: bool) -> None:
         self._output = folder / "callgrind"
         self.port = free_port()
         self._context = client_context() if tls else None
+        content = folder / "content"
+        content.write_bytes(block())
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={self._output}"]
-        server = SERVER.format(port=self.port, certificate=str(certificate_file()) if tls else None)
+        certificate = str(certificate_file()) if tls else None
+        server = SERVER.format(module=module, port=self.port, certificate=certificate, content=str(content))
         command += [sys.executable, "-c", server]
         self._process = subprocess.Popen(
             command,
@@ -215,7 +242,7 @@ class Counted:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
-    works = [*WORKS, *TLS_WORKS]
+    works = [name for group in GROUPS for name in group]
     parser.add_argument("work", nargs="*", metavar="WORK", help=f"{', '.join(works)} (default: all)")
     parser.add_argument("--times", type=int, default=200, help="operations that are counted (default: 200)")
     arguments = parser.parse_args()
@@ -224,21 +251,22 @@ def main() -> None:
             parser.error(f"there is no work {name}: {', '.join(works)}")
     if shutil.which("callgrind_control") is None:
         sys.exit("valgrind is missing: apt-get install valgrind")
-    for some in (WORKS, TLS_WORKS):
-        names = [name for name in some if name in (arguments.work or works)]
+    for group in GROUPS:
+        names = [name for name in group if name in (arguments.work or works)]
         if names:
-            count({name: some[name] for name in names}, arguments.times, tls=some is TLS_WORKS)
+            module = "ours_asgi" if group is ASGI_WORKS else "ours"
+            count({name: group[name] for name in names}, arguments.times, module, tls=group is TLS_WORKS)
 
 
-def count(works: dict[str, Work], times: int, tls: bool) -> None:
+def count(works: dict[str, Work], times: int, module: str, tls: bool) -> None:
     """Print what these works cost."""
     with tempfile.TemporaryDirectory() as folder:
-        server = Counted(Path(folder), tls)
+        server = Counted(Path(folder), module, tls)
         try:
             server.wait_until_it_answers()
             for name, work in works.items():
-                some = max(1, times // LARGE) if name.startswith("upload") else times
-                print(f"{name:16} {server.count(work, some):12,.0f} instructions", flush=True)
+                some = max(1, times // LARGE) if "-1m" in name else times
+                print(f"{name:18} {server.count(work, some):12,.0f} instructions", flush=True)
         finally:
             server.end()
 

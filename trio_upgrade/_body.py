@@ -76,6 +76,15 @@ class Body(trio.abc.ReceiveStream):
                 break
         return b"".join(parts)
 
+    @property
+    def has_ended(self) -> bool:
+        """All of it was received, so the next `receive_some` gives b"".
+
+        It is True as soon as the last byte is known to be the last one: with a Content-Length at once,
+        with chunks mostly.
+        """
+        return self._incoming.has_ended
+
     async def aclose(self) -> None:
         """Read no more of the body. The server discards the rest of it."""
         self._incoming.close()

@@ -24,6 +24,7 @@ from ._statistics import Phase
 from ._transport import Transport
 from ._trusted_proxies import address_of, name_of
 from ._upgrade_exchange import call_handler, finish_upgrade
+from ._written_exchange import let_write, let_write_or_switch, may_switch
 
 __all__ = ["Connection"]
 
@@ -72,11 +73,12 @@ class Connection:
                 action = dispatch(exchange.request, exchange.body, self._settings)
                 if action is ASK:
                     action = await self._ask(exchange)
-                keep = False
-                if action is RESPOND:
-                    keep = await exchange.respond(self._settings.on_request)
-                elif action is UPGRADE:
+                application, handler, keep = self._settings.application, None, False
+                if action is UPGRADE:
                     handler = handler_of(exchange.request, self._settings)
+                elif action is RESPOND and application is not None:
+                    handler = application.handler_of(exchange.request)
+                if handler is not None:
                     self._stop_waiting()
                     self._phase = Phase.UPGRADED
                     # Not in a method: its frame would take 0.3 KB for as long as the handler runs.
@@ -85,14 +87,18 @@ class Connection:
                     try:
                         keep = await finish_upgrade(exchange, outcome)
                     finally:
-                        del handler, outcome
+                        del outcome
                     if keep:
                         self._start_waiting(first=False)
+                elif action is RESPOND and application is None:
+                    keep = await exchange.respond(self._settings.on_request)
+                elif action is RESPOND:
+                    keep = await self._let_write(exchange)
                 elif isinstance(action, Response):
                     self._serving.client_failures.log(exchange.request, f"refused with {action.status}")
                     await exchange.refuse(action)
                 failure, exchange.failure = exchange.failure, None
-                del exchange, action  # nothing of them is kept while the next request is waited for
+                del exchange, action, handler  # nothing of them is kept while the next request is waited for
         except ConnectionBroken:
             pass  # nobody is left to talk to, and no handler was running
         finally:
@@ -151,6 +157,20 @@ class Connection:
         reply = Reply(transport, is_awaited(head, bool(self._http.buffer)))
         body = IncomingBody(self._http, transport, head, settings.limits, reply)
         return Exchange(request, wants_close, body, reply, transport, settings.limits, serving)
+
+    async def _let_write(self, exchange: Exchange) -> bool:
+        """Let the application answer a request in a task of its own; returns as `Exchange.respond`."""
+        application = self._settings.application
+        assert application is not None
+        if not may_switch(exchange.request):
+            return await let_write(exchange, application)
+        self._stop_waiting()
+        self._phase = Phase.UPGRADED
+        keep = await let_write_or_switch(exchange, application)
+        self._phase = Phase.ACTIVE
+        if keep:
+            self._start_waiting(first=False)
+        return keep
 
     async def _ask(self, exchange: Exchange) -> Action:
         """Let `should_upgrade` decide; its failure is handled as a handler's."""

@@ -36,7 +36,7 @@ def dispatch(request: Request, body: IncomingBody, settings: Settings) -> Action
     if is_misdirected(request, settings):
         return MISDIRECTED
     if request.method == "CONNECT":
-        return NO_CONNECT if settings.on_connect is None else UPGRADE
+        return dispatch_connect(settings)
     try:
         body.check_length()
     except BodyTooLarge as exc:
@@ -47,6 +47,13 @@ def dispatch(request: Request, body: IncomingBody, settings: Settings) -> Action
         if settings.on_upgrade is not None:
             return UPGRADE
     return RESPOND
+
+
+def dispatch_connect(settings: Settings) -> Action | Response:
+    """Decide who answers a CONNECT request."""
+    if settings.on_connect is not None:
+        return UPGRADE
+    return NO_CONNECT if settings.application is None else RESPOND
 
 
 async def ask(request: Request, settings: Settings) -> Action:

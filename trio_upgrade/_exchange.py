@@ -107,9 +107,16 @@ class Exchange:
                     await self._decide_to_close()
                 await self._send(response)
             finally:
-                self._log_access(response)
+                if _access_log.is_on():
+                    self.log_access(response.status)
                 await self.stop_watching()
         except BaseException as exc:
+            return await self.end_cut_short(exc)
+        return await self.end()
+
+    async def end_cut_short(self, exc: BaseException) -> bool:
+        """End the exchange after `exc` has kept its response from being sent, or from being sent whole."""
+        try:
             if self.reply.sent is UNFRAMED:  # an ordinary end would make it look whole (RFC 9112 section 8)
                 await self.transport.reset()
             if is_failure_of(self.transport, exc) and not any(isinstance(leaf, ProtocolError) for leaf in flatten(exc)):
@@ -117,6 +124,11 @@ class Exchange:
                 return False  # our own sending found that nobody is there
             log_failure(self.request, exc, self.serving.counters)
             return await self.answer_failure(exc)
+        finally:
+            del exc  # its traceback leads here
+
+    async def end(self) -> bool:
+        """End the exchange after its response was sent: discard the rest of the body, or close."""
         self.body.close()
         if not self.closes and await self._drain():
             return True
@@ -136,9 +148,24 @@ class Exchange:
         if (disconnect := mark_over(self.request)) is not None:
             await disconnect.close()
 
-    def _log_access(self, response: Response) -> None:
+    def log_access(self, status: int) -> None:
+        """Log the response with this status, as far as it was sent."""
         if self.reply.sent.has_begun and _access_log.is_on():
-            _access_log.log_response(self.request, response.status, self.reply.content_size)
+            _access_log.log_response(self.request, status, self.reply.content_size)
+
+    async def decide_to_close(self, asked: bool, streamed: bool) -> bool:
+        """Decide whether the connection closes after a response that is about to be sent; returns `closes`.
+
+        Args:
+          asked: the head of the response says so.
+          streamed: its content is not all there; see `_before_streaming`.
+        """
+        self.must_close = self.must_close or asked
+        if streamed:
+            return await self._before_streaming()
+        if not self.body.has_ended or self.must_close or self.serving.shutdown.has_begun:
+            await self._decide_to_close()
+        return self.closes
 
     async def _before_streaming(self) -> bool:
         """Prepare for the head of streamed content, whose maker may still read the body; returns `closes`.

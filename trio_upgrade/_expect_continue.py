@@ -30,4 +30,4 @@ async def send_continue(reply: Reply) -> None:
     """
     await reply.wait_for_interim()
     if reply.sent is AWAITED:
-        await reply.send_interim(CONTINUE)
+        await reply.send_interim(CONTINUE, is_continue=True)

@@ -6,7 +6,17 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-__all__ = ["TOKEN", "FieldsArgument", "Headers", "encode_fields", "headers_of", "join_fields", "protocols", "tokens"]
+__all__ = [
+    "TOKEN",
+    "FieldsArgument",
+    "Headers",
+    "encode_fields",
+    "headers_of",
+    "join_fields",
+    "lowered_fields",
+    "protocols",
+    "tokens",
+]
 
 FieldsArgument: TypeAlias = (
     Mapping[str, str]
@@ -93,6 +103,14 @@ class Headers(Mapping[str, str]):
         return values
 
 
+def lowered_fields(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """The fields as `Headers.raw` gives them, with their names in lower case."""
+    return [
+        (name.lower(), value.strip(b" \t"))
+        for name, _, value in [line.partition(b":") for line in headers._section.splitlines()[1:]]
+    ]
+
+
 def headers_of(section: bytes) -> Headers:
     """Fields that were checked already.
 
@@ -120,11 +138,14 @@ def protocols(value: str) -> list[str]:
     return [member for member in tokens(value) if PROTOCOL.fullmatch(member)]
 
 
-def encode_fields(fields: FieldsArgument, forbidden: Container[bytes] = ()) -> list[tuple[bytes, bytes]]:
+def encode_fields(
+    fields: FieldsArgument, forbidden: Container[bytes] = (), why: str = "is set by the server, not by a handler"
+) -> list[tuple[bytes, bytes]]:
     """Check fields, and encode their names and values.
 
     Args:
-      forbidden: names in lower case that a handler cannot give, since the server sets them.
+      forbidden: names in lower case that a handler cannot give.
+      why: it cannot.
 
     Raises:
       TypeError: a name or a value is neither str nor bytes.
@@ -139,7 +160,7 @@ def encode_fields(fields: FieldsArgument, forbidden: Container[bytes] = ()) -> l
         if not VALUE.fullmatch(raw_value):
             raise ValueError(f"the value of {name!r} has a character that no field may have, or space around it")
         if raw_name.lower() in forbidden:
-            raise ValueError(f"{raw_name.decode()} is set by the server, not by a handler")
+            raise ValueError(f"{raw_name.decode()} {why}")
         encoded.append((raw_name, raw_value))
     return encoded
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import trio
@@ -14,6 +14,7 @@ from ._disconnect import Disconnect
 from ._headers import FieldsArgument, Headers, encode_fields, headers_of, join_fields, protocols
 from ._request_body import IncomingBody
 from ._request_head import Head
+from ._response_head import encode_interim
 from ._serving_state import ServingState
 from ._tls_info import TLSInfo, tls_info
 from ._transport import Transport
@@ -28,6 +29,7 @@ __all__ = ["Request", "attach", "connection_options", "mark_over", "serving_of",
 
 # Fields of the response that accepts: the server sets them.
 NOT_GIVEN = frozenset({b"connection", b"upgrade", b"content-length", b"transfer-encoding"})
+NOT_INTERIM = NOT_GIVEN  # an interim response has no content, and hands nothing over
 
 
 class Request:
@@ -115,6 +117,18 @@ class Request:
         return unquote(self._origin_form.partition("?")[0])
 
     @property
+    def raw_path(self) -> bytes:
+        """The target's path as received, percent-encoded, without the query: b"*" for `OPTIONS *`, b"" for CONNECT."""
+        if self.method == "CONNECT":
+            return b""
+        return self._origin_form.partition("?")[0].encode("ascii")
+
+    @property
+    def sockname(self) -> Any:
+        """The address that the client has connected to, as `socket.getsockname` gives it; None without a socket."""
+        return self._transport.sockname
+
+    @property
     def query(self) -> str:
         """What follows the target's "?", as received; "" if there is no "?"."""
         return self._origin_form.partition("?")[2]
@@ -189,6 +203,32 @@ class Request:
                 rows = await slow_query()
         """
         return self._watched().cancel_scope()
+
+    async def send_interim(self, status: int, headers: FieldsArgument = ()) -> None:
+        """Send an interim response before the final one, such as a 103 (Early Hints, RFC 8297).
+
+        It may be called several times. A client of HTTP/1.0 gets none (RFC 9110 section 15.2). The server itself
+        sends the 100 (Continue), and `accept` the 101.
+
+        Args:
+          status: from 102 to 199.
+          headers: its fields: pairs of a name and a value, str or bytes, or a mapping.
+
+        Raises:
+          ValueError: the status is another one, or a field cannot be sent.
+          RuntimeError: the response was begun, or this is `should_upgrade`.
+          trio.BrokenResourceError: the connection broke.
+
+        If it is cancelled, either nothing was sent, or the connection is broken.
+        """
+        if not 102 <= status <= 199:
+            raise ValueError(f"an interim response has a status from 102 to 199, not {status!r}")
+        head = encode_interim(status, encode_fields(headers, NOT_INTERIM))
+        if self._incoming is None:
+            raise RuntimeError("should_upgrade decides on the head; the handlers may send interim responses")
+        if self.http_version == "1.0":
+            return await trio.lowlevel.checkpoint()
+        await self._incoming.send_interim(head)
 
     def _watched(self) -> Disconnect:
         if self._disconnect is None:

@@ -159,6 +159,15 @@ class IncomingBody:
         if self._access is OPEN:
             self._access = CLOSED
 
+    async def send_interim(self, head: bytes) -> None:
+        """Send an interim response on the connection. If the client waits for a 100 (Continue), it still does.
+
+        Raises:
+          RuntimeError: the response was begun.
+          ConnectionBroken: the peer does not take it, or an earlier one was cut short.
+        """
+        await self._reply.send_interim(head)
+
     # ---- reading
 
     async def receive(self, max_bytes: int) -> bytes:

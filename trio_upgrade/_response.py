@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import Self
+from collections.abc import Callable
+from typing import Self, TypeAlias
 
 from ._headers import FieldsArgument, Headers, headers_of, join_fields
 from ._response_content import Content, FileContent, Streamed, check_content, type_of
 from ._response_head import ResponseHead, make_head
 
-__all__ = ["Response", "asks_to_close", "is_streamed", "parts_of"]
+__all__ = ["Response", "Trailers", "asks_to_close", "is_streamed", "parts_of", "trailers_of"]
+
+Trailers: TypeAlias = Callable[[], FieldsArgument]
 
 
 class Response:
@@ -34,14 +37,20 @@ class Response:
         async iterable is sent without chunks, and must have that length.
       content_type: by default `text/plain` for a str, and none for other content. If the content
         is a str and this is a text type without a charset, `charset=utf-8` is added.
+      trailers: a function without arguments, for an async iterable alone. It is called after the last
+        item, and returns fields, as `headers` takes them, that are sent after the content (RFC 9110
+        section 6.5): a checksum, say. They are dropped for a client of HTTP/1.0, for HEAD, and with a
+        `Content-Length`. If it returns a field that belongs in the head, such as `Set-Cookie`, the
+        response is cut off. By default None: no trailers.
 
     Raises:
       ValueError: the status is below 200 or over 999; a field has CR, LF, NUL or another invalid
-        character; the server sets this field; or the `Content-Length` is not that of the bytes.
+        character; the server sets this field; the `Content-Length` is not that of the bytes; or there
+        are trailers, but the content is no async iterable.
       TypeError: an argument has the wrong type.
     """
 
-    __slots__ = ("_content", "_given", "_head", "_headers")
+    __slots__ = ("_content", "_given", "_head", "_headers", "_trailers")
 
     def __init__(
         self,
@@ -50,11 +59,15 @@ class Response:
         headers: FieldsArgument = (),
         *,
         content_type: str | None = None,
+        trailers: Trailers | None = None,
     ) -> None:
         self._head = make_head(status, headers, content_type, isinstance(content, str))
         self._given: Content | FileContent = content
         self._content: bytes | Streamed | FileContent = check_content(content)
         self._headers: Headers | None = None
+        self._trailers = trailers
+        if trailers is not None:
+            check_trailers(trailers, self._content)
         length = self._head.length
         if length is not None and isinstance(self._content, bytes) and self._content and length != len(self._content):
             raise ValueError(f"Content-Length is {length}, but the content has {len(self._content)} bytes")
@@ -113,6 +126,18 @@ class Response:
         if self._headers is None:
             self._headers = headers_of(join_fields(self._head.fields))
         return self._headers
+
+
+def check_trailers(trailers: object, content: object) -> None:
+    if not callable(trailers):
+        raise TypeError(f"trailers is a function that returns fields, not {trailers!r}")
+    if isinstance(content, bytes):
+        raise ValueError("only the content of an async iterable has trailers; put the fields into headers")
+
+
+def trailers_of(response: Response) -> Trailers | None:
+    """What makes the trailers of a response, if it has any."""
+    return response._trailers
 
 
 def parts_of(response: Response) -> tuple[ResponseHead, bytes | Streamed | FileContent]:

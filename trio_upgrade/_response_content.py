@@ -10,6 +10,8 @@ import stat
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from typing import TypeAlias
 
+from ._headers import FieldsArgument, encode_fields, join_fields
+
 __all__ = [
     "Content",
     "FileContent",
@@ -17,6 +19,7 @@ __all__ = [
     "Streamed",
     "check_content",
     "close_content",
+    "encode_trailers",
     "open_content",
     "type_of",
 ]
@@ -24,6 +27,17 @@ __all__ = [
 AsyncBytes: TypeAlias = AsyncIterable[bytes]
 Streamed: TypeAlias = AsyncBytes | contextlib.AbstractAsyncContextManager[AsyncBytes]
 Content: TypeAlias = bytes | str | Streamed
+
+# RFC 9110 section 6.5.1: what frames or routes a message, modifies a request, authenticates, or describes the content
+NOT_TRAILERS = frozenset(
+    b"""
+    connection content-length host keep-alive te trailer transfer-encoding upgrade
+    cache-control expect if-match if-modified-since if-none-match if-range if-unmodified-since max-forwards pragma range
+    authorization cookie proxy-authenticate proxy-authorization set-cookie www-authenticate
+    age date expires location retry-after vary warning
+    content-encoding content-range content-type
+    """.split()
+)
 
 # What mimetypes calls an encoding is the type of a compressed file: nobody is to inflate it on the way.
 COMPRESSED_TYPES = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
@@ -85,15 +99,27 @@ class StreamEncoder:
             raise RuntimeError(f"Content-Length is {self.length}, but the content is longer")
         return b"%x\r\n%b\r\n" % (len(data), data) if self.chunked and data else data
 
-    def encode_end(self) -> bytes:
-        """What follows the last item.
+    def encode_end(self, trailers: FieldsArgument = ()) -> bytes:
+        """What follows the last item. Trailers are dropped unless the end is told by chunks.
 
         Raises:
           RuntimeError: the content is shorter than its Content-Length.
+          TypeError, ValueError: a trailer cannot be sent.
         """
         if self.length is not None and self._size < self.length:
             raise RuntimeError(f"Content-Length is {self.length}, but the content has {self._size} bytes")
-        return b"0\r\n\r\n" if self.chunked else b""
+        if not self.chunked:
+            return b""
+        return b"0" + join_fields(encode_trailers(trailers)) + b"\r\n" if trailers != () else b"0\r\n\r\n"
+
+
+def encode_trailers(trailers: FieldsArgument) -> list[tuple[bytes, bytes]]:
+    """Check and encode trailers.
+
+    Raises:
+      TypeError, ValueError: one of them cannot be sent, or belongs in the head.
+    """
+    return encode_fields(trailers, NOT_TRAILERS, "belongs in the head, not in the trailers")
 
 
 @contextlib.asynccontextmanager

@@ -8,9 +8,9 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import NamedTuple
 
-from ._headers import FieldsArgument, encode_fields
+from ._headers import FieldsArgument, encode_fields, join_fields
 
-__all__ = ["ResponseHead", "encode_head", "has_content", "make_head"]
+__all__ = ["ResponseHead", "encode_head", "encode_interim", "has_content", "make_head"]
 
 REASONS = {int(status): status.phrase for status in HTTPStatus}
 NOT_GIVEN = frozenset({b"transfer-encoding"})  # the server decides it
@@ -98,6 +98,12 @@ def encode_type(content_type: str, is_text: bool) -> bytes:
     if is_text and content_type.startswith("text/") and "charset" not in content_type.lower():
         content_type += "; charset=utf-8"
     return encode_fields([("Content-Type", content_type)])[0][1]
+
+
+def encode_interim(status: int, fields: list[tuple[bytes, bytes]]) -> bytes:
+    """The whole of an interim response (RFC 9110 section 15.2)."""
+    line = f"HTTP/1.1 {int(status)} {REASONS.get(status, '')}".encode()
+    return line + join_fields(fields) + b"\r\n"
 
 
 def has_content(head: ResponseHead, method: str) -> bool:

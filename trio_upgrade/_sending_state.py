@@ -9,6 +9,7 @@ This module knows nothing of what a response says.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Coroutine
 from enum import Enum
 from typing import Any
@@ -54,11 +55,11 @@ class Sent(Enum):
 # As names of the module: Python 3.11 looks an enum's member up ten times as slowly.
 AWAITED, NOTHING, INTERIM, INTERIM_CUT, RESPONSE, UNFRAMED, COMPLETE, SWITCHING, SWITCH_CUT, SWITCHED = Sent
 
-# What may follow what. Another interim response, or a trailer section, adds no state.
+# What may follow what. A trailer section adds no state.
 NEXT: dict[Sent, tuple[Sent, ...]] = {
     AWAITED: (INTERIM, RESPONSE, UNFRAMED),
     NOTHING: (INTERIM, RESPONSE, UNFRAMED, SWITCHING),
-    INTERIM: (NOTHING, INTERIM_CUT),
+    INTERIM: (AWAITED, NOTHING, INTERIM_CUT),
     INTERIM_CUT: (),
     RESPONSE: (COMPLETE,),
     UNFRAMED: (COMPLETE,),
@@ -105,12 +106,20 @@ class Reply:
 
     # ---- interim responses
 
-    async def send_interim(self, data: bytes) -> None:
-        """Send an interim response: a 100 (Continue).
+    async def send_interim(self, data: bytes, is_continue: bool = False) -> None:
+        """Send an interim response: a 100 (Continue), or another one, after which the client still waits for a 100.
 
         If it is cancelled, either nothing was sent, or the connection is broken.
+
+        Raises:
+          RuntimeError: a response was begun.
+          ConnectionBroken: the peer took nothing of it in time, or an earlier one was cut short.
         """
         await checkpoint_if_cancelled()
+        await self.wait_for_interim()
+        if self.sent.has_begun:
+            raise RuntimeError("a response was already begun; an interim one comes before it")
+        after = AWAITED if self.sent is AWAITED and not is_continue else NOTHING
         self._move(INTERIM)
         self._interim_done = trio.Event()
         try:
@@ -119,7 +128,7 @@ class Reply:
             self._move(INTERIM_CUT)
             raise
         else:
-            self._move(NOTHING)
+            self._move(after)
         finally:
             self._interim_done.set()
             self._interim_done = None
@@ -158,6 +167,23 @@ class Reply:
         else:
             await self._transport.send_all(head)
             await self._transport.send_all(content)
+
+    async def send_whole(self, head: bytes, content: bytes) -> None:
+        """Like `send_head` for a whole response, but no checkpoint if a plain socket takes all of it at once.
+
+        So the task that waits for the end of the response runs one turn of the scheduler earlier.
+        """
+        transport = self._transport
+        if len(content) > JOINED or transport.is_tls or transport.socket is None or self.sent in (INTERIM, INTERIM_CUT):
+            return await self.send_head(head, content)
+        self._move(RESPONSE)
+        self._sent_before = transport.bytes_sent + len(head)
+        data = head + content
+        sent = 0
+        with contextlib.suppress(NotImplementedError):  # a stream of another library, which has a socket
+            sent = transport.send_nowait(data)
+        if sent < len(data):
+            await transport.send_all(data[sent:])
 
     def send(self, data: bytes) -> Coroutine[Any, Any, None]:
         """Send more of the response."""

@@ -19,7 +19,7 @@ from ._limits import Limits
 from ._listeners import open_tcp_listeners, open_unix_listener
 from ._serving import Serving
 from ._serving_state import ServingState
-from ._settings import RequestHandler, Settings, ShouldUpgrade, UpgradeHandler, not_found
+from ._settings import Application, RequestHandler, Settings, ShouldUpgrade, UpgradeHandler, not_found
 from ._shutdown import Shutdown
 from ._statistics import Counters, Statistics
 from ._stream_transport import as_transport
@@ -109,6 +109,10 @@ class Server:
     @trusted_proxies.setter
     def trusted_proxies(self, networks: Iterable[str]) -> None:
         self._settings = replace(self._settings, proxies=TrustedProxies(networks))
+
+    def _serve_application(self, application: Application) -> None:
+        """Let an application answer what no handler gets; see `trio_upgrade.asgi`."""
+        self._settings = replace(self._settings, application=application)
 
     # ---- serving
 

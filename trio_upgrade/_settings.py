@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ._error_responses import NOT_FOUND
 from ._limits import Limits
 from ._request import Request
 from ._response import Response
+from ._response_writer import ResponseWriter
 from ._trusted_proxies import TrustedProxies
 from ._upgraded_stream import UpgradedStream
 
-__all__ = ["RequestHandler", "Settings", "ShouldUpgrade", "UpgradeHandler", "not_found"]
+__all__ = ["Application", "RequestHandler", "Settings", "ShouldUpgrade", "UpgradeHandler", "not_found"]
 
 RequestHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
 UpgradeHandler: TypeAlias = Callable[[Request, UpgradedStream], Awaitable[Response | None]]
 ShouldUpgrade: TypeAlias = Callable[[Request], bool | Awaitable[bool]]
+
+
+class Application(Protocol):
+    """Answers requests in tasks of its own, which may go on running after the response."""
+
+    def start(self, writer: ResponseWriter) -> None:
+        """Start the task that writes the response to a request."""
+
+    def handler_of(self, request: Request) -> UpgradeHandler | None:
+        """The upgrade handler for a request, which the connection's own task runs; None to `start` a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,7 @@ class Settings:
     on_connect: UpgradeHandler | None
     limits: Limits
     proxies: TrustedProxies
+    application: Application | None = None  # answers in place of `on_request`, and where another handler is None
 
     def __post_init__(self) -> None:
         for name in ("on_request", "on_upgrade", "should_upgrade", "on_connect"):

@@ -20,7 +20,7 @@ class Shutdown:
 
     def __init__(self) -> None:
         self.begun = trio.Event()
-        self._grace_from = self._grace_until = math.inf  # in seconds of Trio's clock
+        self._grace_from, self._grace_until = 0.0, math.inf  # in seconds of Trio's clock
         self._shortened = trio.Event()
         self._scopes: set[trio.CancelScope] = set()
 
@@ -55,7 +55,7 @@ class Shutdown:
         """Let the server be served again."""
         if self.begun.is_set():
             self.begun = trio.Event()
-            self._grace_from = self._grace_until = math.inf
+            self._grace_from, self._grace_until = 0.0, math.inf
 
     def cancel_scope(self) -> RegisteredScope:
         """A scope that the shutdown cancels; see `Server.cancel_on_shutdown`."""

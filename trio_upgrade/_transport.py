@@ -55,7 +55,7 @@ class Transport(trio.abc.HalfCloseableStream):
       on_close: called with this transport just before it closes its socket; None for nobody.
     """
 
-    __slots__ = ("bytes_received", "bytes_sent", "on_close", "peername", "send_timeout", "sent_when_heard")
+    __slots__ = ("_sockname", "bytes_received", "bytes_sent", "on_close", "peername", "send_timeout", "sent_when_heard")
 
     def __init__(self, peername: Any) -> None:
         self.peername = peername
@@ -64,6 +64,7 @@ class Transport(trio.abc.HalfCloseableStream):
         self.sent_when_heard = 0
         self.send_timeout: float | None = None
         self.on_close: Callable[[Transport], object] | None = None
+        self._sockname: Any = None
 
     @property
     @abstractmethod
@@ -89,6 +90,14 @@ class Transport(trio.abc.HalfCloseableStream):
     @abstractmethod
     def socket(self) -> AnySocket | None:
         """The socket, also below TLS; None if there is no socket."""
+
+    @property
+    def sockname(self) -> Any:
+        """The address on this side, as `socket.getsockname` gives it; None if there is no socket."""
+        if self._sockname is None and self.socket is not None:
+            with contextlib.suppress(OSError):  # it was closed
+                self._sockname = self.socket.getsockname()
+        return self._sockname
 
     def peer_state(self) -> Peer:
         """Whether the peer is still there, without reading anything. It costs a system call."""

@@ -2,8 +2,9 @@
 
     gunicorn -k trio_upgrade.gunicorn.TrioWorker -w 4 module:attribute
 
-The name is as for the command line: a `Server`; or a function without arguments that gives one, which
-may be plain, async, or an async context manager. Each worker opens its own.
+The name is as for the command line: a `Server` or an ASGI application; or a function without arguments
+that gives one, which may be plain, async, or an async context manager. Each worker opens its own. The
+environment variable `SCRIPT_NAME`, if it is set, is the path under which a proxy serves an ASGI application.
 
 An application that cannot work in several processes may refuse. When a worker imports and opens it,
 the environment variable `WEB_CONCURRENCY` is the number of workers, under gunicorn's own name for it.
@@ -29,6 +30,7 @@ from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker
 
 from ._server import Server
+from .asgi import StartupFailed
 from .program._importer import Application, ApplicationError, import_application
 from .program._inherited_sockets import inherited_listener
 from .program._signals import Stop, serve_until_stopped
@@ -65,12 +67,13 @@ class TrioWorker(Worker):
     def load_wsgi(self) -> None:
         """Import the application."""
         os.environ["WEB_CONCURRENCY"] = str(self.cfg.workers)
+        root_path = os.environ.get("SCRIPT_NAME", "")
         name = getattr(self.app, "app_uri", None)
         if name is None:  # a program that embeds gunicorn loads its application itself
-            self.application = Application("the application", self.app.wsgi())
+            self.application = Application("the application", self.app.wsgi(), root_path=root_path)
             return
         with self._refusals_end_gunicorn():
-            self.application = import_application(name)
+            self.application = import_application(name, root_path=root_path)
 
     def init_signals(self) -> None:
         """Install gunicorn's handlers for the time until Trio runs, without the wakeup descriptor, which Trio sets."""
@@ -101,6 +104,8 @@ class TrioWorker(Worker):
             yield
         except ApplicationError as exc:
             raise self._refusal(str(exc)) from exc
+        except StartupFailed as exc:
+            raise self._refusal(f"the application cannot start: {exc}") from exc
         except SystemExit as exc:
             if self.booted or not isinstance(exc.code, str):  # a number is how gunicorn's handlers of signals end it
                 raise

@@ -34,3 +34,11 @@ def test_every_rule_of_the_server_names_a_test() -> None:
     rows = re.findall(r"^\| .* \| (?:server|both) \| (.*) \|$", (ROOT / "docs" / "conformance.md").read_text(), re.M)
     assert len(rows) > 80
     assert all(NAMED.search(row) for row in rows)
+
+
+def test_every_clause_of_asgi_names_a_test() -> None:
+    document = (ROOT / "docs" / "asgi.md").read_text()
+    clauses = document[document.index("## The specification") : document.index("### What is not followed")]
+    rows = [row for row in re.findall(r"^\| .* \| .* \| (.*) \|$", clauses, re.M) if row not in ("test", "---")]
+    assert len(rows) > 40
+    assert all(NAMED.search(row) for row in rows)

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from trio_upgrade import Server
+from trio_upgrade import Server, asgi
 from trio_upgrade.testing import open_upgrade
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +51,7 @@ def run(folder: Path, *arguments: str) -> str:
 
 
 def test_every_block_names_its_file() -> None:
-    assert README.count("```python") == len(BLOCKS) == 10
+    assert README.count("```python") == len(BLOCKS) == 11
 
 
 @pytest.mark.once
@@ -85,6 +85,15 @@ async def test_the_pages(folder: Path) -> None:
         assert (status, await stream.receive_some()) == (200, b"5\n")
     async with open_upgrade(server, "/other") as (status, _, stream):
         assert status == 404
+
+
+async def test_a_framework_with_a_raw_upgrade_beside_its_routes(folder: Path) -> None:
+    async with asgi.server(load(folder, "api").app) as server:
+        async with open_upgrade(server, "/hello/ann") as (status, _, stream):
+            assert (status, await stream.receive_some()) == (200, b'"Hello, ann!"')
+        async with open_upgrade(server, "/shout", "shout/1") as (status, _, stream):
+            await stream.send_all(b"hi")
+            assert (status, await stream.receive_exactly(2)) == (101, b"HI")
 
 
 async def test_what_runs_around_a_server(folder: Path) -> None:

@@ -500,7 +500,7 @@ def test_the_help_names_every_option(folder: Path) -> None:
     assert done.returncode == 0
     options = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", done.stdout, re.MULTILINE))
     assert options == {
-        *("--help", "--version", "--grace", "--host", "--port", "--unix", "--fd"),
+        *("--help", "--version", "--asgi", "--root-path", "--grace", "--host", "--port", "--unix", "--fd"),
         *("--certfile", "--keyfile", "--trusted-proxy", "--log-level", "--access-log"),
     }
 

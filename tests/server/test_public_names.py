@@ -9,7 +9,7 @@ import trio
 from gunicorn.workers.base import Worker
 
 import trio_upgrade
-from trio_upgrade import gunicorn, prometheus, testing
+from trio_upgrade import asgi, gunicorn, prometheus, testing
 
 RECEIVE_STREAM = {"receive_some", "aclose"}
 SEND_STREAM = {"send_all", "wait_send_all_might_not_block", "aclose"}
@@ -17,7 +17,7 @@ EXCEPTION = {"add_note", "args", "with_traceback"}  # `status` is set in __init_
 MAPPING = {"get", "keys", "items", "values"}
 
 PUBLIC = {
-    trio_upgrade.Body: RECEIVE_STREAM | {"read"},
+    trio_upgrade.Body: RECEIVE_STREAM | {"has_ended", "read"},
     trio_upgrade.BodyTooLarge: EXCEPTION | {"headers"},
     trio_upgrade.Headers: MAPPING | {"get_list", "raw"},
     trio_upgrade.Limits: {field.name for field in dataclasses.fields(trio_upgrade.Limits)},
@@ -29,7 +29,8 @@ PUBLIC = {
     },
     trio_upgrade.Request: {
         *("accept", "body", "cancel_on_disconnect", "client", "headers", "host", "http_version", "method", "path"),
-        *("peername", "query", "scheme", "server", "target", "tls", "transport", "upgrade", "wait_disconnected"),
+        *("peername", "query", "raw_path", "scheme", "send_interim", "server", "sockname", "target", "tls"),
+        *("transport", "upgrade", "wait_disconnected"),
     },
     trio_upgrade.Response: {"content", "file", "headers", "status"},
     trio_upgrade.Server: {
@@ -61,6 +62,11 @@ def test_what_is_in_the_extras_shows_its_public_names_alone() -> None:
     assert names(prometheus.Metrics) == set()
     assert names(prometheus.ServerCollector) == {"collect", "describe"}
     assert names(gunicorn.TrioWorker) == names(Worker)
+
+
+def test_asgi_shows_its_public_names_alone() -> None:
+    assert names(asgi) == set(asgi.__all__)
+    assert names(asgi.StartupFailed) == EXCEPTION
 
 
 async def test_what_a_handler_gets_shows_public_names_alone() -> None:

@@ -560,3 +560,28 @@ async def test_a_handshake_in_two_packets_everywhere_over_tls(
     assert (await client.reply()).status == 101
     assert await client.exactly(7) == b"\x81\x05hello"
     await client.aclose()
+
+
+# ---- a check without accepting
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (handshake(), 200),
+        (handshake(method="POST"), 400),
+        (handshake(key=b""), 400),
+        (handshake(version=b""), 426),
+        (handshake(b"Origin: https://elsewhere.example\r\n"), 403),
+        (handshake(b"Sec-WebSocket-Extensions: ;\r\n"), 400),
+        (get("/"), 426),
+    ],
+)
+async def test_a_handshake_is_checked_without_accepting_it(connect_memory: Connect, data: bytes, status: int) -> None:
+    async def on_request(request: Request) -> Response:
+        websocket.check_handshake(request)
+        return Response(200)
+
+    client = await connect_memory(Server(on_request))
+    await client.send(data)
+    assert (await client.reply()).status == status

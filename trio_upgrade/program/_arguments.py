@@ -17,8 +17,8 @@ DESCRIPTION = """
 Serve until Ctrl-C or SIGTERM. The first one shuts down gracefully, the second one stops
 at once.
 
-APPLICATION names a trio_upgrade.Server as module:attribute, or a function without
-arguments that gives one. The function may be plain, async, or an async context manager:
+APPLICATION names a trio_upgrade.Server or an ASGI application as module:attribute, or a
+function without arguments that gives one. The function may be plain, async, or an async context manager:
 that is the place for what must run around the server, such as a nursery or a connection
 to a database. It is opened before the first connection, and closed after the last.
 """
@@ -26,11 +26,12 @@ to a database. It is opened before the first connection, and closed after the la
 EPILOG = """
 examples:
   trio-upgrade server:server
+  trio-upgrade package.api:app --root-path /api
   trio-upgrade package.chat:server --host 0.0.0.0 --port 443 --certfile chat.pem
   trio-upgrade package.chat:server --unix /run/chat/socket --trusted-proxy unix
 
-The exit status is 0 after a shutdown, 1 if the server cannot run or has failed, and 2 if
-the command line is wrong.
+The exit status is 0 after a shutdown, 1 if the server cannot run or has failed, 2 if the
+command line is wrong, and 3 if the ASGI application says that it cannot start.
 """
 
 HOST = "127.0.0.1"
@@ -42,6 +43,8 @@ class Arguments(argparse.Namespace):
     """The arguments of the command line; None for an option that is not there."""
 
     application: str
+    asgi: bool
+    root_path: str
     grace: float
     host: str | None
     port: int | None
@@ -99,6 +102,18 @@ def make_parser() -> OneLineParser:
     )
     add = parser.add_argument
     add("application", metavar="APPLICATION", help="module:attribute, imported from the current directory")
+    add(
+        "--asgi",
+        action="store_true",
+        help="APPLICATION is an ASGI application, or gives one; for the case that its signature does not tell",
+    )
+    add(
+        "--root-path",
+        type=root_path,
+        default="",
+        metavar="PATH",
+        help="the path under which a proxy serves the ASGI application, such as /api",
+    )
     add("--version", action="version", version=f"%(prog)s {__version__}")
     add("--grace", type=grace, default=10, metavar="SECONDS", help="how long a shutdown may take (default: 10)")
 
@@ -169,6 +184,13 @@ def descriptor(text: str) -> int:
     if int(text) < 0:
         raise argparse.ArgumentTypeError(f"there is no file descriptor {text}")
     return int(text)
+
+
+def root_path(text: str) -> str:
+    """Check a path under which an application is served."""
+    if text and (not text.startswith("/") or text.endswith("/")):
+        raise argparse.ArgumentTypeError(f"must begin with a slash, and not end with one: {text!r}")
+    return text
 
 
 def proxy(text: str) -> str:

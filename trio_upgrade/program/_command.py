@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from .._server import Server
+from ..asgi import StartupFailed
 from ._addresses import addresses_of, print_addresses
 from ._arguments import PROG, Arguments, parse_arguments
 from ._importer import Application, ApplicationError, import_application
@@ -41,6 +42,9 @@ def main(command_line: Sequence[str] | None = None) -> int:
     except CannotServe as exc:
         print(f"{PROG}: {exc}", file=sys.stderr)
         return 1
+    except StartupFailed as exc:
+        print(f"{PROG}: the application cannot start: {exc}", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:  # Ctrl-C while the application is imported; later it shuts the server down
         return 128 + signal.SIGINT
     return 0
@@ -58,7 +62,7 @@ def serve(arguments: Arguments) -> None:
     ssl_context = None if arguments.certfile is None else load_certificate(arguments.certfile, arguments.keyfile)
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # where `python -m` looks
-    application = import_application(arguments.application)
+    application = import_application(arguments.application, is_asgi=arguments.asgi, root_path=arguments.root_path)
     configure_logging(arguments.log_level, arguments.access_log)
 
     async def start(server: Server, nursery: trio.Nursery) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
 import trio
 
-from .._exceptions import flatten
+from .._nurseries import open_plain_nursery
 from .._server import Server
 
 __all__ = ["Stop", "serve_until_signalled", "serve_until_stopped"]
@@ -93,16 +93,3 @@ async def serve_until_signalled(opened: AbstractAsyncContextManager[Server], sta
         stop.at_once()
 
     await serve_until_stopped(opened, start, watch, (signal.SIGINT, signal.SIGTERM))
-
-
-@asynccontextmanager
-async def open_plain_nursery() -> AsyncIterator[trio.Nursery]:
-    """Open a nursery that raises a single exception as it is, such as an OSError for a port that is taken."""
-    try:
-        async with trio.open_nursery() as nursery:
-            yield nursery
-    except BaseExceptionGroup as group:
-        leaves = flatten(group)
-        if len(leaves) > 1:
-            raise
-        raise leaves[0] from leaves[0].__cause__

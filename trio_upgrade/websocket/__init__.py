@@ -20,7 +20,7 @@ from ._accept import accept, handler
 from ._broadcast import broadcast
 from ._channel import WebSocket
 from ._errors import ConnectionClosed, HandshakeError
-from ._handshake import is_handshake
+from ._handshake import check_handshake, is_handshake
 
 __all__ = [
     "ConnectionClosed",
@@ -28,6 +28,7 @@ __all__ = [
     "WebSocket",
     "accept",
     "broadcast",
+    "check_handshake",
     "handler",
     "is_handshake",
 ]

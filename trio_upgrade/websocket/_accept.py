@@ -179,7 +179,7 @@ def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> Abstrac
         a port. By default "same": pages from the host and port that `Request.host` names, and clients without an
         Origin, which are not browsers. If the request came over https, so must the page. "*": all. A list of str, such
         as `["https://example.com", "https://*.example.org", "same"]`: pages with one of these origins, and no other
-        client. The second of them is `example.org` and all its subdomains; the third adds what "same" lets in. Or a
+        client. The second of them is all subdomains of `example.org`; the third adds what "same" lets in. Or a
         plain function `(request) -> bool`. A client that is refused gets a 403 that names its Origin and what that was
         compared with, and the same is logged at INFO.
       compression: "deflate" compresses each message by itself. "deflate-takeover" compresses each message using

@@ -18,8 +18,9 @@ from ._deflate import Deflate
 from ._deflate_offer import agree
 from ._errors import HandshakeError
 from ._options import Compression, Options, Subprotocols
+from ._origin import Origins
 
-__all__ = ["Agreement", "is_handshake", "negotiate"]
+__all__ = ["Agreement", "check_handshake", "is_handshake", "negotiate"]
 
 logger = logging.getLogger("trio_upgrade")
 
@@ -47,6 +48,20 @@ def is_handshake(request: Request) -> bool:
     answer. A request that offers only something else, as Java's HTTP client offers h2c, gets its ordinary response.
     """
     return "websocket" in [protocol.lower() for protocol in request.upgrade]
+
+
+def check_handshake(request: Request, *, origins: Origins = "same") -> None:
+    """Check the handshake of a WebSocket without accepting it.
+
+    Args:
+      request: of an upgrade handler, or any other one.
+      origins: which web pages may connect, as for `accept`.
+
+    Raises:
+      HandshakeError: `accept` would raise it, too, but for the subprotocols that it is given.
+      TypeError, ValueError: `origins` is invalid.
+    """
+    negotiate(request, Options(origins=origins))
 
 
 def negotiate(request: Request, options: Options) -> Agreement:

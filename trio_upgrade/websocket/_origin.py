@@ -23,7 +23,7 @@ SHOWN_LENGTH = 200  # characters of an Origin in it
 DEFAULT_PORTS = {"http": 80, "https": 443}
 ORIGIN = re.compile(r"([a-z][-+.a-z0-9]*)://(\[[0-9a-f:.]+\]|[^][\s/?#@:\\]*)(?::([0-9]{1,5}))?")
 HOST = re.compile(r"[-_a-z0-9]+(?:\.[-_a-z0-9]+)*\.?")  # of a page; what is not ASCII is "xn--..." there
-SUBDOMAINS = "://*."  # in a list: a host and its subdomains
+SUBDOMAINS = "://*."  # in a list: the subdomains of a host, and not the host itself, as in a Content-Security-Policy
 
 
 class Origin(NamedTuple):
@@ -108,10 +108,9 @@ class AllowedOrigins:
         return origin in self._exact or self._is_under(origin) or (self._same and origin in same_origins(request))
 
     def _is_under(self, origin: Origin) -> bool:
-        """Whether it is an origin of which a subdomain was listed, or of one of its subdomains."""
+        """Whether its host is a subdomain of one whose subdomains were listed."""
         return any(
-            (origin.scheme, origin.port) == (parent.scheme, parent.port)
-            and f".{origin.host}".endswith(f".{parent.host}")
+            (origin.scheme, origin.port) == (parent.scheme, parent.port) and origin.host.endswith(f".{parent.host}")
             for parent in self._under
         )
 
@@ -190,7 +189,7 @@ def check_parent(entry: str) -> Origin:
     origin = parse_origin(entry.replace(SUBDOMAINS, "://", 1))
     if origin and origin.scheme in DEFAULT_PORTS and is_of_a_page(origin) and not is_address(origin.host):
         return origin
-    raise ValueError(f"a host with all its subdomains is written like 'https://*.example.com', not {entry!r}")
+    raise ValueError(f"all subdomains of a host are written like 'https://*.example.com', not {entry!r}")
 
 
 def is_of_a_page(origin: Origin) -> bool:

@@ -1,0 +1,1 @@
+"""ASGI applications on `trio_upgrade.asgi`."""

@@ -1,0 +1,66 @@
+"""What an application raises: whose fault it was, and what must end the task that runs it."""
+
+from __future__ import annotations
+
+import math
+
+import trio
+
+from .._exceptions import flatten
+
+__all__ = ["ClientDisconnected", "is_disconnect", "split"]
+
+NEEDS_ASYNCIO = (
+    "the application needs asyncio, but trio-upgrade runs on Trio: serve it with uvicorn, or write it for Trio or AnyIO"
+)
+
+
+# What Starlette and Litestar raise once they are told. They are known by name, since neither need be installed.
+TOLD = ("ClientDisconnect", "WebSocketDisconnect")
+
+
+class ClientDisconnected(OSError):
+    """An application has sent something to a client that is gone."""
+
+
+def split(exc: BaseException) -> tuple[Exception | None, BaseException | None]:
+    """Divide what an application raised.
+
+    Returns:
+      What is to be logged and answered, as an `Exception`; and what must end the task: KeyboardInterrupt,
+      SystemExit, and Cancelled if the task itself is cancelled. Either may be None.
+    """
+    passing: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
+    if trio.current_effective_deadline() == -math.inf:
+        passing = (*passing, trio.Cancelled)
+    passes: BaseException | None
+    failure: BaseException | None
+    if isinstance(exc, BaseExceptionGroup):
+        passes, failure = exc.split(passing)
+    else:
+        passes, failure = (exc, None) if isinstance(exc, passing) else (None, exc)
+    return None if failure is None else as_exception(failure), passes
+
+
+def as_exception(failure: BaseException) -> Exception:
+    """The same as an `Exception`; that of an application that needs asyncio in words that say so."""
+    if any(map(tells_of_asyncio, flatten(failure))):
+        return RuntimeError(NEEDS_ASYNCIO)
+    if isinstance(failure, Exception):
+        return failure
+    error = RuntimeError(f"the application has raised {failure!r}")  # asyncio.CancelledError, say
+    error.__cause__ = failure
+    return error
+
+
+def tells_of_asyncio(exc: BaseException) -> bool:
+    """Whether it is what a call of asyncio raises under Trio."""
+    message = str(exc)
+    if isinstance(exc, RuntimeError):
+        return message in ("no running event loop", "no current event loop")
+    return isinstance(exc, TypeError) and "unrecognized yield message" in message
+
+
+def is_disconnect(failure: BaseException) -> bool:
+    """Whether it says only that the client is gone: our own error, or that of a framework that was told so."""
+    return all(isinstance(leaf, ClientDisconnected) or type(leaf).__name__ in TOLD for leaf in flatten(failure))
