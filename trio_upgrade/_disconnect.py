@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import trio
 
+from ._exceptions import log_bug
 from ._peer_watch import Watch
 from ._registered_scope import RegisteredScope
 from ._request_body import IncomingBody
@@ -79,5 +80,8 @@ class Disconnect:
             with self._reading:
                 if await body.read_ahead():
                     self.mark()
+        except Exception:  # of a stream that somebody else has made
+            log_bug("reading ahead failed inside the server")
+            self.mark()
         finally:
             done.set()

@@ -30,8 +30,8 @@ class Limits:
         it still sends in this time is read and discarded, since closing on unread data makes TCP
         reset the connection and destroy what was sent (RFC 9112 section 9.6). The time counts from
         when the peer's host has acknowledged everything, as long as it acknowledges something every
-        `send_timeout` seconds. A second more is given for every 16 KiB that were sent since the peer
-        was last heard, up to 300 seconds: that much its host may have acknowledged, and the peer not read.
+        `send_timeout` seconds. The peer gets one second more for each 16 KiB that were sent since it
+        was last heard, at most 300: its host may hold them unread. With 0, nothing is awaited.
       max_header_size: of a request's head, of one chunk's line, and of a trailer section. A larger
         head or trailer section gets a 431, a request line that is too long by itself a 414, a
         chunk's line a 400.

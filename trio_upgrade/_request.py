@@ -183,8 +183,9 @@ class Request:
 
         The kernel is asked, and nothing is read, so a body may be read at the same time. A socket's end is seen
         once everything before it has arrived: not if more bytes are unread than the kernel holds for the
-        connection. A client that vanishes without a word is noticed by TCP's keep-alive, after two minutes. A
-        stream that has no socket is read ahead, for at most 64 KiB: an end after that is not seen.
+        connection. Over TLS, the end of the socket counts, and not a close_notify. A client that vanishes
+        without a word is noticed by TCP's keep-alive, after two minutes. A stream that has no socket is read
+        ahead, for at most 64 KiB: an end after that is not seen.
 
         It also returns once the response was sent, or the connection is closed. Several tasks may wait.
 

@@ -90,6 +90,16 @@ class TlsTransport(Transport):
         size = self._below.unacknowledged()
         return None if size is None else size + self._outbox.size
 
+    @property
+    def sent(self) -> int:
+        """See `Transport.sent`."""
+        return self._below.bytes_sent + self._outbox.size
+
+    @property
+    def heard_at(self) -> int:
+        """See `Transport.heard_at`."""
+        return self._below.sent_when_heard
+
     # ---- the handshake
 
     async def start(self, timeout: float | None) -> None:

@@ -110,6 +110,16 @@ class Transport(trio.abc.HalfCloseableStream):
         """
         return None
 
+    @property
+    def sent(self) -> int:
+        """How many bytes were sent: those that `unacknowledged` tells of, so over TLS the encrypted ones."""
+        return self.bytes_sent
+
+    @property
+    def heard_at(self) -> int:
+        """What `sent` was when bytes last came from the peer."""
+        return self.sent_when_heard
+
     def patience(self, timeout: float) -> Patience:
         """Begin to wait for the peer's next word, which it gives within `timeout` seconds of reading everything."""
         unheard = self.bytes_sent - self.sent_when_heard

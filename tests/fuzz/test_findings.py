@@ -83,6 +83,8 @@ class Conversation(RuleBasedStateMachine):
     )
     def request(self, path: str, body: bytes, chunk: int, last: bool) -> None:
         fields, coded = self.framed(body, chunk)
+        # Whether a connection is kept after chunks that nobody reads depends on the packets.
+        last = last or (path == "/unread" and chunk > 0)
         fields += b"Connection: close\r\n" if last else b""
         self.send(get(path, fields, "POST") + coded)
         if self.open:

@@ -197,8 +197,9 @@ def accept(request: Request, stream: trio.abc.Stream, **options: Any) -> Abstrac
         bytes more than it has; one message may exceed the limit. By default 2**20 (1 MiB).
       ping_interval: the seconds of silence after which the peer gets a ping, and again after each ping. By default 20.
         None: no pings.
-      ping_timeout: the seconds after a ping in which something must arrive; if nothing does, the connection is
-        dropped. A peer that reads slowly has longer, as above. By default 20. None: no limit.
+      ping_timeout: the seconds that the peer has to answer a ping, from when its host has acknowledged it; a peer that
+        does not is dropped. One that reads slowly has longer, as above. A host that acknowledges nothing is dropped
+        after `send_timeout`. By default 20. None: no limit.
       close_timeout: the seconds in which the peer must answer a close; if it does not, the connection is dropped. A
         peer that reads slowly has longer, as above. By default 10.
       send_timeout: the seconds in which the peer's host must acknowledge some of what is being sent; if it does not,

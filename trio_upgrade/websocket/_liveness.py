@@ -81,7 +81,7 @@ class Liveness:
 
     def _note_heard(self, endpoint: Endpoint[Any], now: float) -> None:
         self._quiet_from = now  # the same object for all that are looked at together, so it takes no memory
-        self._heard_at = transport_of(endpoint.request).sent_when_heard
+        self._heard_at = transport_of(endpoint.request).heard_at
         wait = self._wait
         if wait is not None and wait.answer is PONG:
             self._heard_at = min(self._heard_at, wait.asked_at)  # it may not have read more, if this is the pong
@@ -142,4 +142,4 @@ class Liveness:
 
 def sent_by(endpoint: Endpoint[Any]) -> int:
     """How many bytes were sent, those included that are buffered."""
-    return transport_of(endpoint.request).bytes_sent + endpoint.send_buffer.size
+    return transport_of(endpoint.request).sent + endpoint.send_buffer.size
