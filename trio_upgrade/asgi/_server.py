@@ -56,6 +56,11 @@ class Adapter:
         self._options = options
         self._has_websocket: bool | None = None  # the extra is installed; None as long as nobody has asked
 
+    def end_by(self, deadline: float) -> None:
+        """Cancel what the application still does at a time of `trio.current_time`, if nothing does so earlier."""
+        scope = self._nursery.cancel_scope
+        scope.deadline = min(scope.deadline, deadline)
+
     def start(self, writer: ResponseWriter) -> None:
         """See `Application.start`."""
         exchange = HTTPExchange(self._app, writer, partial(http_scope, writer.request, self._root_path, self._state))
@@ -145,9 +150,10 @@ async def server(
         outer.start_soon(lifespan.run)
         await lifespan.start()
         async with open_plain_nursery() as nursery:
-            made._serve_application(Adapter(app, root_path, lifespan.state, nursery, options))
+            adapter = Adapter(app, root_path, lifespan.state, nursery, options)
+            made._serve_application(adapter)
             yield made
-            nursery.cancel_scope.deadline = trio.current_time() + background_timeout
+            adapter.end_by(trio.current_time() + background_timeout)
         await lifespan.stop()
 
 
