@@ -2,13 +2,14 @@
 
 The kernel is asked, and nothing is read: what has arrived stays where it is. On Linux one `epoll` has the
 sockets of all that somebody waits for, and Trio waits for the `epoll`. So a wait costs nothing while nothing
-happens. Elsewhere a task looks at them four times a second.
+happens. Elsewhere, and where no descriptor is free for the `epoll`, a task looks at them four times a second.
 
 This module knows nothing of HTTP.
 """
 
 from __future__ import annotations
 
+import contextlib
 import select
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -81,8 +82,8 @@ class PeerWatch:
         if self._state is ENDED:
             return
         if self._state is UNUSED:
+            self._poller = self._poller or make_poller()
             self._state = RUNNING
-            self._poller = self._poller or (select.epoll() if hasattr(select, "epoll") else select.poll())
             nursery.start_soon(self._run)
         watches = self._watches.setdefault(descriptor, set())
         watches.add(watch)
@@ -166,3 +167,11 @@ class PeerWatch:
             watch.notice()
         if watches and not events & (select.POLLERR | select.POLLHUP):  # these would be reported again and again
             self._listen(descriptor, watches, self._poller.modify)
+
+
+def make_poller() -> Any:
+    """Make the best poller that there is; an `epoll` needs a descriptor, and perhaps no more is free."""
+    if hasattr(select, "epoll"):
+        with contextlib.suppress(OSError):
+            return select.epoll()
+    return select.poll()

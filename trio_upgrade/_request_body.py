@@ -77,6 +77,8 @@ class IncomingBody:
         "_http",
         "_limits",
         "_patience",
+        "_received",
+        "_receiving",
         "_reply",
         "_size",
         "_stage",
@@ -91,6 +93,8 @@ class IncomingBody:
         self._reply = reply
         self._access = OPEN
         self._ahead: trio.Event | None = None  # set when the task that reads ahead has got bytes, or ends
+        self._receiving = False  # a read waits for bytes of the transport
+        self._received: trio.Event | None = None  # set when it has them; None while nobody waits for that
         self.being_read = False
         if head.length or head.chunked:
             self._stage = ARRIVING
@@ -241,7 +245,8 @@ class IncomingBody:
     async def read_ahead(self) -> bool:
         """Read the transport into the buffer, until that has `AHEAD` bytes or the peer leaves.
 
-        Meanwhile a read of the body waits for what this puts there. Cancelled, it has lost nothing.
+        Meanwhile a read of the body waits for what this puts there. One that waits for the transport already
+        has what comes first. Cancelled, it has lost nothing.
 
         Returns:
           Whether the peer has left.
@@ -250,6 +255,9 @@ class IncomingBody:
         try:
             while len(buffer) < AHEAD:
                 self._ahead = trio.Event()
+                if self._receiving:
+                    self._received = trio.Event()
+                    await self._received.wait()
                 data = await self._transport.receive_some()
                 if not data:
                     return True
@@ -318,12 +326,17 @@ class IncomingBody:
                     await self._ahead.wait()
                     return b""
             else:
+                self._receiving = True
                 data = await self._transport.receive_before(begin + patience, size)
         except ConnectionBroken as exc:
             self._break_off(f"the peer vanished in the middle of the request's body: {exc}")
             return b""
         finally:
             self._patience -= trio.current_time() - begin
+            self._receiving = False
+            if self._received is not None:
+                self._received.set()
+                self._received = None
         if data is not None and not data:
             self._break_off("the peer closed in the middle of the request's body")
         return data

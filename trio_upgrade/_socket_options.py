@@ -23,6 +23,8 @@ TCP_OPTIONS = [
 
 QUICK_ACK = getattr(stdlib_socket, "TCP_QUICKACK", None)  # Linux
 
+RESETS = struct.pack("ii", 1, 0)  # as SO_LINGER: a close resets the connection
+
 
 def set_options(socket: AnySocket) -> None:
     """On TCP, send small messages at once, and find out when a peer has vanished, or has closed long ago."""
@@ -46,9 +48,11 @@ def end_both_ways(socket: AnySocket) -> None:
     """Tell the peer our end, before a close that it may not notice: a forked child may have the socket, too.
 
     If there is data that nobody has received, the close itself tells it, by a reset; an end before that would hide
-    the reset from the peer.
+    the reset from the peer. The same if whoever uses the socket has asked for a reset, by SO_LINGER.
     """
     with contextlib.suppress(OSError, ValueError):  # it is closed already
+        if socket.getsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, len(RESETS)) == RESETS:
+            return
         if not int.from_bytes(fcntl.ioctl(socket.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder):
             socket.shutdown(stdlib_socket.SHUT_RDWR)
 
@@ -56,4 +60,4 @@ def end_both_ways(socket: AnySocket) -> None:
 def reset_on_close(socket: AnySocket) -> None:
     """On TCP, let `close` reset the connection. A `shutdown` before it would make an ordinary end of that."""
     with contextlib.suppress(OSError):
-        socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, struct.pack("ii", 1, 0))
+        socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, RESETS)

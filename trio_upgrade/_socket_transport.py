@@ -330,8 +330,9 @@ class SocketTransport(Transport):
             self._close()
 
     def _close(self) -> None:
-        if self.on_close is not None:
-            self.on_close(self)
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close(self)
         self._ours = CLOSED
         notify_closing(self.socket)
         self.socket.close()

@@ -15,7 +15,7 @@ from ._exceptions import ConnectionBroken
 from ._peer_state import AnySocket, Peer, peer_state, unacknowledged
 from ._socket_options import end_both_ways, reset_on_close, set_options
 from ._tls_info import TlsState
-from ._transport import Buffer, Transport, close_at_once, deadline_in, quiet
+from ._transport import Buffer, Transport, close_at_once, deadline_in, discard_until_end, quiet
 
 __all__ = ["StreamTransport", "as_transport", "socket_below"]
 
@@ -160,20 +160,31 @@ class StreamTransport(Transport):
         Over TLS our side ends with close_notify, and the rest happens on the stream below. Another
         stream that cannot end one direction alone is closed by its own `aclose`.
         """
-        stream = self._stream
+        stream, below = self._stream, None
         try:
-            with trio.move_on_after(self.patience(seconds).deadline - trio.current_time()), quiet():
-                if isinstance(stream, trio.SSLStream):
-                    await send_close_notify(stream)
-                    await as_transport(stream.transport_stream).linger(seconds)
-                elif isinstance(stream, trio.abc.HalfCloseableStream):
-                    await stream.send_eof()
-                    while await stream.receive_some():
-                        pass
-                else:
-                    await stream.aclose()
+            with quiet():
+                with trio.CancelScope(deadline=self.patience(seconds).deadline) as scope:
+                    if isinstance(stream, trio.SSLStream):
+                        await send_close_notify(stream)
+                        below = self._transport_below(stream)
+                    elif isinstance(stream, trio.abc.HalfCloseableStream):
+                        await self.send_eof()
+                    else:
+                        await self.aclose()
+                if below is not None:
+                    await below.linger(seconds)
+                elif not scope.cancelled_caught and isinstance(stream, trio.abc.HalfCloseableStream):
+                    await discard_until_end(self, seconds)
         finally:
             await self.abort()
+
+    def _transport_below(self, stream: trio.SSLStream[trio.abc.Stream]) -> Transport:
+        """The transport below TLS, for the end of the connection: it gives the peer as much time."""
+        below = as_transport(stream.transport_stream)
+        below.send_timeout = self.send_timeout
+        below.bytes_sent, below.sent_when_heard = self.bytes_sent, self.sent_when_heard
+        below.on_close = self._before_close
+        return below
 
     async def abort(self) -> None:
         """See `Transport.abort`."""
@@ -189,9 +200,14 @@ class StreamTransport(Transport):
             reset_on_close(socket)
         await self._close()
 
+    def _before_close(self, below: Transport | None = None) -> None:
+        """Tell whoever asked that the connection is about to be closed. The transport below TLS calls this, too."""
+        on_close, self.on_close = self.on_close, None
+        if on_close is not None:
+            on_close(self)
+
     async def _close(self) -> None:
-        if self.on_close is not None:
-            self.on_close(self)
+        self._before_close()
         below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else None
         await close_at_once(self._stream)
         if below is not None:  # a TLS layer that has unwrapped itself no longer closes it
@@ -199,8 +215,7 @@ class StreamTransport(Transport):
 
     async def aclose(self) -> None:
         """Calls `aclose` of the stream: over TLS, it sends close_notify."""
-        if self.on_close is not None:
-            self.on_close(self)
+        self._before_close()
         await self._stream.aclose()
 
     def _error_for(self, exc: trio.BrokenResourceError) -> ConnectionBroken:

@@ -280,6 +280,7 @@ class TlsTransport(Transport):
         """See `Transport.linger`. Our side ends with close_notify, and then with the socket's own end."""
         try:
             self._below.send_timeout = self.send_timeout
+            self._below.on_close = self._before_close
             with quiet():
                 await self._send_close_notify()
                 await self._below.linger(seconds)
@@ -325,7 +326,8 @@ class TlsTransport(Transport):
         self._before_close()
         self._below.close()
 
-    def _before_close(self) -> None:
+    def _before_close(self, below: Transport | None = None) -> None:
+        """Take note that the socket is about to be closed. Where the socket lingers, it calls this."""
         self._mark_closed()
         if self.on_close is not None:
             self.on_close(self)

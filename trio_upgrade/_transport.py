@@ -178,7 +178,8 @@ class Transport(trio.abc.HalfCloseableStream):
     async def linger(self, seconds: float) -> None:
         """Close in order: end our side, read and discard until the peer's end, then close.
 
-        The peer has so many seconds for its end, once it has read what was sent; see `_patience`. A task
+        The peer has so many seconds for its end, once it has read what was sent; see `_patience`. With 0
+        seconds, nothing is awaited. A task
         that waits to receive or send here wakes with `trio.ClosedResourceError`. Cancelled, it closes at
         once. It raises no failure of the peer.
         """
@@ -227,6 +228,8 @@ async def wait_patiently(transport: Transport, timeout: float | None, wait: Call
 
 async def discard_until_end(transport: Transport, seconds: float) -> None:
     """Read and discard until the peer's end, or until it has had its time; see `Transport.linger`."""
+    if not seconds:
+        return
     patience = transport.patience(seconds)
     pause = FIRST_LOOK
     while not patience.is_over(transport.unacknowledged(), now := trio.current_time()):

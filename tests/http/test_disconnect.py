@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -186,6 +190,28 @@ async def test_requests_that_were_read_ahead_are_answered(connect: Connect) -> N
         assert (await client.reply()).content == path
 
 
+async def test_a_body_that_is_awaited_already_is_still_read(connect: Connect) -> None:
+    async def on_request(request: Request) -> Response:
+        body = b""
+
+        async def read() -> None:
+            nonlocal body
+            body = await request.body.read()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            await request.wait_disconnected()
+        return Response(200, body)
+
+    client = await connect(Server(on_request))
+    await client.send(post_head(5))
+    await trio.testing.wait_all_tasks_blocked()
+    await client.send(b"he", b"ll", b"o")
+    await client.send_eof()
+    assert (await client.reply()).content == b"hello"
+
+
 async def test_a_body_that_stops_coming_is_still_too_late(
     connect: Connect, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -284,22 +310,48 @@ async def test_an_upgrade_handler_on_a_socket_may_ask(connect_socket: Connect) -
         await left.wait()
 
 
-async def test_closing_the_stream_ends_the_wait(connect_tcp: Connect) -> None:
-    ended = trio.Event()
+class Closer:
+    """An upgrade handler that waits for its client to leave, while another task closes the stream."""
 
-    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+    def __init__(self, close: Callable[[trio.abc.Stream], Awaitable[None]]) -> None:
+        self.close = close
+        self.ended = trio.Event()
+        self.server = Server(okay, on_upgrade=self.on_upgrade, limits=Limits(linger_timeout=0.01))
+
+    async def on_upgrade(self, request: Request, stream: trio.abc.Stream) -> None:
         await request.accept()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(request.wait_disconnected)
             await trio.testing.wait_all_tasks_blocked()
-            await trio.aclose_forcefully(stream)
-        ended.set()
+            await self.close(stream)
+        self.ended.set()
 
-    client = await connect_tcp(Server(on_upgrade=handler))
-    await client.send(upgrade())
-    await client.reply()
-    with trio.fail_after(SOON):
-        await ended.wait()
+    async def check(self, client: Client) -> None:
+        """The wait ends, though the client stays; and nothing is left of it for who gets the descriptor next."""
+        await client.send(upgrade())
+        await client.reply()
+        with trio.fail_after(SOON):
+            await self.ended.wait()
+        (each,) = self.server._servings
+        assert not each.state.peers._watches
+
+
+@pytest.mark.parametrize("close", [trio.aclose_forcefully, methodcaller("aclose")])
+async def test_closing_the_stream_ends_the_wait(connect_socket: Connect, close: Any) -> None:
+    closer = Closer(close)
+    await closer.check(await connect_socket(closer.server))
+
+
+async def test_closing_a_stream_of_trios_own_tls_ends_the_wait(
+    nursery: trio.Nursery, tls_contexts: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    closer = Closer(methodcaller("aclose"))
+    (tcp,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await nursery.start(closer.server.serve_listeners, [trio.SSLListener(tcp, tls_contexts[0])])
+    async with await trio.testing.open_stream_to_socket_listener(tcp) as below:
+        stream = trio.SSLStream(below, tls_contexts[1], server_hostname="test.example")
+        await closer.check(Client(stream))
+    nursery.cancel_scope.cancel()
 
 
 async def test_where_nobody_can_tell_it_raises(connect_memory: Connect) -> None:
@@ -400,6 +452,22 @@ async def test_a_server_that_nobody_asks_has_no_poller(connect_tcp: Connect) -> 
 
 
 # ---- where there is no epoll
+
+
+async def test_a_server_whose_descriptors_ran_out_notices_still(
+    connect_tcp: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_many() -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(select, "epoll", too_many, raising=False)
+    quiet = Quiet()
+    client = await connect_tcp(quiet.server)
+    await client.send(get())
+    await client.head(200)
+    reset(client)
+    with trio.fail_after(SOON):
+        await quiet.closed.wait()
 
 
 async def test_without_epoll_a_task_looks(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:

@@ -86,6 +86,8 @@ def make_server(file: Path, limits: Limits | None = None) -> Server:
         async for message in ws:
             while message == "flood":
                 await ws.send(bytes(2**16))
+            if message == "wait":
+                await ws.wait_closed()
 
     chatting = websocket.handler(chat)
 
@@ -125,6 +127,7 @@ WHEN = {
     "after an error of the decision": upgrade(target="/undecided"),
     "while a WebSocket receives": handshake(),
     "while a WebSocket sends": handshake() + text("flood"),
+    "while a WebSocket's handler waits for the end": handshake() + text("wait"),
     "after a WebSocket's violation": handshake() + b"\xff\xff",
 }
 

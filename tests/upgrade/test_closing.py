@@ -109,6 +109,22 @@ async def test_the_linger_is_bounded(connect: Connect, autojump_clock: trio.test
     assert start + 7 <= trio.current_time() <= start + 8
 
 
+async def test_without_a_linger_nothing_is_awaited(connect: Connect, autojump_clock: trio.testing.MockClock) -> None:
+    closed = trio.Event()
+
+    async def handler(request: Request, stream: trio.abc.Stream) -> None:
+        await request.accept()
+        await stream.send_all(MEGABYTE)
+        await stream.aclose()
+        closed.set()
+
+    client = await upgraded(connect, Server(on_upgrade=handler, limits=Limits(linger_timeout=0)))
+    assert await client.rest() == MEGABYTE
+    start = trio.current_time()
+    await closed.wait()
+    assert trio.current_time() == start
+
+
 async def test_aclose_does_what_returning_does(connect: Connect) -> None:
     closed = trio.Event()
 

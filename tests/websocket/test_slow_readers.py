@@ -5,6 +5,8 @@ The clock is Trio's, the sockets are real: the kernel takes and acknowledges at 
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import trio
 import trio.testing
@@ -228,6 +230,28 @@ async def test_the_time_in_which_nobody_reads_is_not_that_of_a_message(mock_cloc
         assert await next_but_pings(peer) == (CLOSE_FRAME, b"\x03\xe8")
         await peer.aclose()
     assert received == [bytes(1000)]
+
+
+async def test_a_handler_that_reads_with_pauses_does_not_begin_the_time_of_a_message_anew(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    ends: list[int | None] = []
+
+    async def handler(ws: WebSocket) -> None:
+        while ws.close_code is None:
+            with trio.move_on_after(0.9), contextlib.suppress(websocket.ConnectionClosed):
+                await ws.receive()
+            await trio.sleep(0.1)
+        ends.append(ws.close_code)
+
+    async with serving(server_of(handler, message_timeout=10)) as listener:
+        peer = await shake(await open_client(listener))
+        await peer.stream.send_all(text("a whole one")[:-1])
+        for _ in range(15 * 20):
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            mock_clock.jump(0.05)
+        assert ends == [1008]
+        await peer.aclose()
 
 
 # ---- the arithmetic

@@ -7,8 +7,7 @@ it, but never at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import Enum
 from typing import Generic, TypeVar
 
@@ -16,6 +15,7 @@ import trio
 from trio.lowlevel import checkpoint
 from websockets.frames import Close, CloseCode, Opcode
 
+from .._registered_scope import RegisteredScope
 from .._request import Request, transport_of
 from .._transport import close_at_once
 from ._close_codes import encode_close
@@ -227,19 +227,17 @@ class Endpoint(Generic[T]):
             self.receive_buffer.clear()
             self.notify_change()
 
-    @contextmanager
-    def closed_scope(self) -> Iterator[trio.CancelScope]:
+    def closed_scope(self) -> RegisteredScope:
         """A scope that is cancelled when the WebSocket is closed: at once if it is already."""
         if self._closed_scopes is None:
             self._closed_scopes = set()
-        with trio.CancelScope() as scope:
-            self._closed_scopes.add(scope)
-            if not self.closing.state.may_send:
-                scope.cancel()
-            try:
-                yield scope
-            finally:
-                self._closed_scopes.discard(scope)
+        return RegisteredScope(self._register, self._closed_scopes.discard)
+
+    def _register(self, scope: trio.CancelScope) -> None:
+        assert self._closed_scopes is not None
+        self._closed_scopes.add(scope)
+        if not self.closing.state.may_send:
+            scope.cancel()
 
     # ---- the end of the connection below
 

@@ -27,16 +27,18 @@ class Plain:
       max_size: how many bytes it may have.
 
     Attributes:
-      waited_from: since when the rest is awaited, in seconds. Whoever looks sets it.
+      waited: for how many seconds somebody has read, and the rest did not come. Whoever looks counts it.
+      looked_at: when that was counted last, in seconds of Trio's clock; None before that.
     """
 
-    __slots__ = ("_data", "_decoder", "_max_size", "waited_from")
+    __slots__ = ("_data", "_decoder", "_max_size", "looked_at", "waited")
 
     def __init__(self, is_text: bool, max_size: int) -> None:
         self._decoder = Utf8Decoder() if is_text else None
         self._max_size = max_size
         self._data = bytearray()
-        self.waited_from: float | None = None
+        self.waited = 0.0
+        self.looked_at: float | None = None
 
     @property
     def size(self) -> int:
@@ -68,10 +70,21 @@ class Compressed:
       deflate: inflates the messages of this connection.
 
     Attributes:
-      waited_from: since when the rest is awaited, in seconds. Whoever looks sets it.
+      waited: for how many seconds somebody has read, and the rest did not come. Whoever looks counts it.
+      looked_at: when that was counted last, in seconds of Trio's clock; None before that.
     """
 
-    __slots__ = ("_check", "_data", "_deflate", "_is_text", "_max_size", "_unchecked", "_was_checked", "waited_from")
+    __slots__ = (
+        "_check",
+        "_data",
+        "_deflate",
+        "_is_text",
+        "_max_size",
+        "_unchecked",
+        "_was_checked",
+        "looked_at",
+        "waited",
+    )
 
     def __init__(self, is_text: bool, max_size: int, deflate: Deflate) -> None:
         self._is_text = is_text
@@ -81,7 +94,8 @@ class Compressed:
         self._unchecked = b""  # the last part
         self._check: Check | None = None  # of the parts before that
         self._was_checked = False  # completely
-        self.waited_from: float | None = None
+        self.waited = 0.0
+        self.looked_at: float | None = None
 
     @property
     def kind(self) -> type[str] | type[bytes]:

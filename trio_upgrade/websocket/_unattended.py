@@ -126,9 +126,10 @@ class Attendant:
         message, timeout = endpoint.receive_buffer.unfinished, endpoint.options.message_timeout
         if message is None or timeout is None:
             return
-        if message.waited_from is None or not endpoint.is_being_read:
-            message.waited_from = now
-        elif now >= message.waited_from + timeout + message.size / FLOOR_RATE:
+        if message.looked_at is not None and endpoint.is_being_read:
+            message.waited += now - message.looked_at
+        message.looked_at = now
+        if message.waited >= timeout + message.size / FLOOR_RATE:
             endpoint.fail(Violation(CloseCode.POLICY_VIOLATION, f"a message took more than {timeout} seconds"))
             self._start_disconnecting()
 
