@@ -393,6 +393,7 @@ async def test_an_application_for_asyncio_is_told_in_one_line(
     assert error.exc_info is not None
     assert "needs asyncio" in str(error.exc_info[1])
     assert error.exc_info[2] is None
+    assert [record for record in caplog.records if record.exc_info and record.exc_info[2]]  # where, at DEBUG
     caplog.clear()
 
 

@@ -53,6 +53,7 @@ def split(exc: BaseException) -> tuple[Exception | None, BaseException | None]:
 def as_exception(failure: BaseException) -> Exception:
     """The same as an `Exception`; that of an application that needs asyncio in words that say so."""
     if any(map(tells_of_asyncio, flatten(failure))):
+        logger.debug("the application needs asyncio here:", exc_info=failure)
         return RuntimeError(NEEDS_ASYNCIO)
     if isinstance(failure, Exception):
         return failure
