@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import trio
 
@@ -90,5 +91,17 @@ def _is_carried_by(inner: object, transport: object) -> bool:
 
 
 def log_bug(message: str, *args: object) -> None:
-    """Log the exception that is being handled: only a mistake in this package can have raised it."""
-    logger.exception(message + "; please report this", *args)
+    """Log the exception that is being handled: only a mistake in this package can have raised it.
+
+    There is one other case, which is not logged: Trio itself has failed, and its tasks are garbage. Their cleanup
+    cannot succeed without Trio.
+    """
+    if not is_garbage(sys.exc_info()[1]):
+        logger.exception(message + "; please report this", *args)
+
+
+def is_garbage(exc: BaseException | None) -> bool:
+    """Whether an exception comes from the cleanup of a coroutine that was dropped before its end."""
+    while exc is not None and not isinstance(exc, GeneratorExit):
+        exc = exc.__context__
+    return exc is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeAlias
 
+from trio.lowlevel import checkpoint
+
 from ._headers import FieldsArgument
 from ._response import Response, Trailers, parts_of, trailers_of
 from ._response_content import FileContent, Streamed, StreamEncoder, close_content, open_content
@@ -39,14 +41,18 @@ class StreamSending:
         self._has_begun = False
 
     async def send(self, item: object) -> None:
-        """Send one piece. An empty one sends the head, if that was not sent.
+        """Send one piece. An empty one sends the head, if that was not sent. A checkpoint, also if nothing is sent.
 
         Raises:
           TypeError: it is not bytes.
           RuntimeError: it makes the content longer than its Content-Length.
           ConnectionBroken: the peer does not take it.
         """
-        await self._send(self._encoder.encode(item) if self._wanted else b"")
+        data = self._encoder.encode(item) if self._wanted else b""
+        if data or not self._has_begun:
+            await self._send(data)
+        else:
+            await checkpoint()  # content without an end, of which nothing is sent, must not keep others from running
 
     async def finish(self, item: object = b"", trailers: FieldsArgument = ()) -> None:
         """Send the last piece and the end of the content. Trailers are dropped where no chunks tell the end.

@@ -114,6 +114,11 @@ class Server:
         """Let an application answer what no handler gets; see `trio_upgrade.asgi`."""
         self._settings = replace(self._settings, application=application)
 
+    def _end_application_by(self, deadline: float) -> None:
+        """Cancel what an application still does at a time of `trio.current_time`."""
+        if self._settings.application is not None:
+            self._settings.application.end_by(deadline)
+
     # ---- serving
 
     async def serve_tcp(

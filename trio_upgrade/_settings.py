@@ -30,6 +30,9 @@ class Application(Protocol):
     def handler_of(self, request: Request) -> UpgradeHandler | None:
         """The upgrade handler for a request, which the connection's own task runs; None to `start` a task."""
 
+    def end_by(self, deadline: float) -> None:
+        """Cancel the tasks that still run at a time of `trio.current_time`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

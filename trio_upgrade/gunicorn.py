@@ -39,7 +39,9 @@ __all__ = ["TrioWorker"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)  # these end a worker
 HEARTBEAT = 1.0  # at most so many seconds pass between two signs of life
-GRACE = 0.9  # of gunicorn's graceful_timeout; the rest is for closing the application, before gunicorn kills
+# Of gunicorn's graceful_timeout; the rest is for closing the application, before gunicorn kills:
+GRACE = 0.9  # for the connections
+BACKGROUND = 0.95  # until what an ASGI application still does after its responses is cancelled
 PATIENCE = 5.0  # so many seconds a worker without an application waits for gunicorn to end
 DEFAULT_PROXIES = ["127.0.0.1", "::1"]  # gunicorn's forwarded_allow_ips if nobody sets it
 EVERY_NETWORK = ["0.0.0.0/0", "::/0"]
@@ -172,6 +174,8 @@ class TrioWorker(Worker):
         """Shut the server down, once it is time to leave."""
         await leave.wait()
         self.alive = False
+        if stop.server is not None:
+            stop.server._end_application_by(trio.current_time() + BACKGROUND * self.cfg.graceful_timeout)
         stop.gracefully(GRACE * self.cfg.graceful_timeout)
 
     def _configure_logging(self) -> None:

@@ -95,6 +95,71 @@ async def test_an_application_that_cannot_start_ends_gunicorn(folder: Path) -> N
     assert printed.count("the application cannot start: no database") == 1
 
 
+WORKS_ON = """
+import trio
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        print("shut down")
+        return await send({"type": "lifespan.shutdown.complete"})
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body"})
+    await trio.sleep_forever()
+"""
+
+
+async def test_gunicorn_lets_an_application_shut_down_although_it_still_works(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(WORKS_ON)
+    command = [*gunicorn_command("app:app"), "--graceful-timeout", "4"]
+    async with running(*command, cwd=tmp_path, env={**ENVIRONMENT, "HOME": str(tmp_path)}) as program:
+        await ask(program, LISTENING)
+        program.process.terminate()
+        assert (await program.ends()).count("shut down") == 2
+
+
+FAILS_IN_TRIO = """
+import gc, signal, trio
+from trio_upgrade import asgi
+
+class Failure(BaseException):
+    pass
+
+def fail(number, frame):
+    raise Failure
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        signal.signal(signal.SIGALRM, fail)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        await trio.sleep_forever()
+
+async def main():
+    async with asgi.server(app) as server, trio.open_nursery() as nursery:
+        listeners = await nursery.start(server.serve_tcp, 0)
+        stream = await trio.open_tcp_stream(*listeners[0].socket.getsockname())
+        await stream.send_all(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+        await trio.sleep_forever()
+
+try:
+    trio.run(main)
+except Failure:
+    print("failed")
+gc.collect()
+"""
+
+
+async def test_the_connections_of_a_trio_that_has_failed_are_no_mistakes_of_the_server(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(FAILS_IN_TRIO)
+    async with running("program.py", cwd=tmp_path) as program:
+        printed = await program.ends()
+    assert "failed" in printed.splitlines()
+    assert "please report" not in printed
+    assert "_failures.py" not in printed  # the application's own task has nothing to say either
+
+
 # ---- what is an application
 
 

@@ -103,6 +103,27 @@ async def test_a_response_without_content_leaves_it_out(
             assert (reply.status, reply.content) == (status, b"")
 
 
+@pytest.mark.parametrize(("method", "status", "content"), [("HEAD", 200, b"x"), ("GET", 204, b"x"), ("GET", 200, b"")])
+async def test_content_without_an_end_of_which_nothing_is_sent_lets_others_run(
+    connect: Connect, method: str, status: int, content: bytes
+) -> None:
+    is_over = False
+
+    async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await send(start(status))
+        for _ in range(100_000):
+            if is_over:
+                return await send(piece(b"", more=False))
+            await send(piece(content))
+        raise AssertionError("nobody else has had a turn")
+
+    async with asgi.server(http(endpoint)) as server:
+        client = await connect(server)
+        await client.send(get(method=method))
+        await client.head(status)
+        is_over = True
+
+
 async def test_the_server_alone_decides_on_the_transfer_encoding(connect: Connect) -> None:
     async with asgi.server(sends(start(200, (b"Transfer-Encoding", b"gzip")), piece(b"hello", False))) as server:
         client = await connect(server)
@@ -372,6 +393,7 @@ async def test_an_application_for_asyncio_is_told_in_one_line(
     assert error.exc_info is not None
     assert "needs asyncio" in str(error.exc_info[1])
     assert error.exc_info[2] is None
+    assert [record for record in caplog.records if record.exc_info and record.exc_info[2]]  # where, at DEBUG
     caplog.clear()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -531,4 +532,15 @@ async def test_a_lifespan_that_cannot_start() -> None:
 
     with pytest.raises(asgi.StartupFailed, match="the database is down"):
         async with visit(app_of(lifespan=lifespan)):
+            pass
+
+
+async def test_a_lifespan_that_needs_asyncio_is_told_in_one_line() -> None:
+    @asynccontextmanager
+    async def lifespan(app: object) -> AsyncIterator[None]:
+        await asyncio.sleep(1)
+        yield
+
+    with pytest.raises(asgi.StartupFailed, match=r"^the application needs asyncio, but .*[^\n]$"):
+        async with asgi.server(Starlette(lifespan=lifespan)):
             pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import trio
 import trio.testing
@@ -342,3 +344,26 @@ async def test_what_a_framework_makes_of_a_disconnect_is_no_error(connect: Conne
         await raised.wait()
         await peer.aclose()
         await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_what_an_application_raises_when_it_is_cancelled_is_logged(
+    connect_memory: Connect, logged: Callable[[], list[str]]
+) -> None:
+    async def endpoint(scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await accept(receive, send)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled)
+            await trio.sleep_forever()
+
+    async def fail_when_cancelled() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise KeyError("cleanup")
+
+    async with asgi.server(websocket(endpoint)) as server:
+        await shake(await connect_memory(server))
+        await trio.testing.wait_all_tasks_blocked()
+        await server.shutdown(0)
+        await trio.testing.wait_all_tasks_blocked()
+    assert "ERROR" in " ".join(logged())

@@ -214,7 +214,11 @@ class HTTPExchange:
     # ---- send
 
     async def send(self, message: Message) -> None:
-        """The `send` of the application."""
+        """The `send` of the application.
+
+        Not always a checkpoint, to save a turn of the scheduler: `http.response.start` sends nothing yet, and a
+        plain socket mostly takes the last message of a response, or the only one, at once.
+        """
         kind = message["type"]
         stage = self._stage
         if kind == "http.response.body" and (stage is HEAD or stage is CONTENT):

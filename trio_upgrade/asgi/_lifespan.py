@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from ._failures import split
+from ._failures import reason, split
 from ._messages import ASGIApplication, Message, unexpected
 
 __all__ = ["Lifespan", "StartupFailed"]
@@ -115,7 +115,7 @@ class Lifespan:
                 self._started.set()
             case Stage.STARTING, "lifespan.startup.failed":
                 self._stage = OVER
-                self._failure = message.get("message", "")
+                self._failure = reason(message.get("message", ""))
                 self._started.set()
             case Stage.STOPPING, "lifespan.shutdown.complete":
                 self._stage = OVER

@@ -56,6 +56,11 @@ class Adapter:
         self._options = options
         self._has_websocket: bool | None = None  # the extra is installed; None as long as nobody has asked
 
+    def end_by(self, deadline: float) -> None:
+        """Cancel what the application still does at a time of `trio.current_time`, if nothing does so earlier."""
+        scope = self._nursery.cancel_scope
+        scope.deadline = min(scope.deadline, deadline)
+
     def start(self, writer: ResponseWriter) -> None:
         """See `Application.start`."""
         exchange = HTTPExchange(self._app, writer, partial(http_scope, writer.request, self._root_path, self._state))
@@ -107,9 +112,9 @@ async def server(
         async with asgi.server(app) as server:
             await server.serve_tcp(8000)
 
-    The application runs on Trio. It is told when its client leaves (`http.disconnect`, and an OSError from `send`);
-    it is not cancelled for that. What it does after its last response outlives the connection, and has
-    `background_timeout` seconds at the end of the block.
+    The application runs on Trio. It is told when its client leaves (`http.disconnect`, and an OSError from `send`), but
+    not cancelled. Its work after a response may outlive the connection; at the end of the block, such work has
+    `background_timeout` seconds.
 
     Args:
       app: an ASGI 3 application: Starlette, FastAPI, Quart-Trio, Litestar or another one that runs on Trio.
@@ -117,8 +122,8 @@ async def server(
       on_upgrade, should_upgrade, on_connect: native handlers beside the application, as for `Server`. What they do
         not get goes to the application. If there is `on_upgrade` alone, it gets every upgrade request.
       limits, trusted_proxies: as for `Server`.
-      background_timeout: in seconds, 10 by default: after the last connection has ended, for what the application
-        still does. Then it is cancelled. After that comes `lifespan.shutdown`.
+      background_timeout: how many seconds the application may go on after the last connection has ended, 10 by
+        default. Then its tasks are cancelled, and `lifespan.shutdown` follows.
       websocket_options: options of `websocket.accept`, but for `message_type`, `subprotocols` and `headers`. By
         default, every origin may connect, messages have at most 16 MiB, and each message is compressed by itself.
 
@@ -145,9 +150,10 @@ async def server(
         outer.start_soon(lifespan.run)
         await lifespan.start()
         async with open_plain_nursery() as nursery:
-            made._serve_application(Adapter(app, root_path, lifespan.state, nursery, options))
+            adapter = Adapter(app, root_path, lifespan.state, nursery, options)
+            made._serve_application(adapter)
             yield made
-            nursery.cancel_scope.deadline = trio.current_time() + background_timeout
+            adapter.end_by(trio.current_time() + background_timeout)
         await lifespan.stop()
 
 

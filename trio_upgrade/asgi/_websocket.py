@@ -90,6 +90,8 @@ class WebSocketSession:
             if self._accepting is not None and self._ws is not None:
                 await self._accepting.__aexit__(type(error) if error else None, error, None)
             if passes is not None:
+                if failure is not None and not is_disconnect(failure):
+                    raise BaseExceptionGroup("what the application raised", [failure, passes])
                 raise passes
             return self._end(failure)
         finally:
