@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
 
 import trio
@@ -21,6 +20,7 @@ from ._exceptions import BodyTooLarge, ConnectionBroken, Malformed, ProtocolErro
 from ._expect_continue import owes_continue, send_continue
 from ._http11 import Http11
 from ._limits import Limits
+from ._request_body_states import ARRIVING, BROKEN, CLOSED, DISCARDED, ENDED, OPEN
 from ._request_framing import Framing, framing_of
 from ._request_head import Head
 from ._sending_state import Reply
@@ -29,28 +29,6 @@ from ._transport import RECEIVE_SIZE, Transport
 __all__ = ["IncomingBody"]
 
 AHEAD = 64 * 1024  # bytes that are read before anybody asks for them, to find out whether the client has left
-
-
-class Stage(Enum):
-    """How much of a body has arrived."""
-
-    ARRIVING = "ARRIVING"
-    ENDED = "ENDED"  # all of it was read, or there is no body
-    BROKEN = "BROKEN"  # it is malformed, cut off, too large or too late: nothing after it can be trusted
-
-
-ARRIVING, ENDED, BROKEN = Stage
-
-
-class Access(Enum):
-    """Whether the handler may read the body; if not, what it is told."""
-
-    OPEN = "the handler may read it"
-    DISCARDED = "the body was discarded when the upgraded stream was first read"
-    CLOSED = "this body was already closed"
-
-
-OPEN, DISCARDED, CLOSED = Access
 
 
 class IncomingBody:
