@@ -39,16 +39,7 @@ class TlsTransport(Transport):
       nursery: runs the task that sends what `send_nowait` has left.
     """
 
-    __slots__ = (
-        "_below",
-        "_context",
-        "_engine",
-        "_nursery",
-        "_outbox",
-        "_receive_deadline",
-        "_receiving",
-        "_state",
-    )
+    __slots__ = ("_below", "_context", "_engine", "_nursery", "_outbox", "_receive_deadline", "_receiving", "_state")
 
     # From the client's first byte on:
     _engine: TlsEngine
