@@ -78,6 +78,18 @@ class Running:
         finally:
             await client.vanish()
 
+    async def warm_up(self) -> int:
+        """Let it make what it makes once, such as the descriptor that watches its peers; its descriptors then."""
+        for tls in (False, True):
+            client = await self.open(tls=tls)
+            try:
+                await client.send(get("/pattern/warm-up/10", b"Connection: close\r\n"))
+                await client.reply()
+            finally:
+                await client.vanish()
+        await self.look()
+        return self.descriptors()
+
     async def settled(self, descriptors: int, seconds: float) -> int:
         """Wait for the descriptors to be down to a number again; how many there are then."""
         with trio.move_on_after(seconds):

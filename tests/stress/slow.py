@@ -242,8 +242,7 @@ async def check_cut_response(client: PatternClient) -> None:
 async def run(promises: Promises, quick: bool) -> None:
     size = QUICK if quick else FULL
     async with launch(size.limits) as running:
-        await running.look()
-        before = running.descriptors()
+        before = await running.warm_up()
         attack = Attack(running, size)
         await attack.run()
         after = await running.settled(before, 5)

@@ -276,8 +276,7 @@ WORKERS = [
 async def run(promises: Promises, quick: bool) -> None:
     size = QUICK if quick else FULL
     async with launch(PATIENT, environment=GIVE_BACK) as running:
-        await running.look()
-        before = running.descriptors()
+        before = await running.warm_up()
         load = Load(running, size)
         await load.run()
         after = await running.settled(before, 10)
