@@ -9,7 +9,7 @@ import re
 import tomllib
 from pathlib import Path
 
-TOOLS = ("test", "benchmarks", "fuzz")
+TOOLS = ("asgi-tests", "test", "benchmarks", "fuzz")
 FLOOR = re.compile(r"([A-Za-z0-9.-]+)(?:\[[a-z,]+\])?>=([0-9.]+)")  # every dependency is written so
 OWN = re.compile(r"trio-upgrade\[[a-z,]+\]")
 
