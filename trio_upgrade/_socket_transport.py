@@ -31,7 +31,9 @@ from ._transport import RECEIVE_SIZE, Buffer, Transport, discard_until_end, quie
 __all__ = ["SocketTransport"]
 
 
-SENDFILE_PIECE = 4 * 1024 * 1024  # bytes, which take the kernel about a millisecond; then others get a turn
+SENDFILE_PIECE = (
+    256 * 1024
+)  # bytes: what the kernel copies is still in the cache when the peer takes it; then others get a turn
 
 
 class SocketTransport(Transport):
