@@ -31,7 +31,7 @@ from ._transport import RECEIVE_SIZE, Buffer, Transport, discard_until_end, quie
 __all__ = ["SocketTransport"]
 
 
-SENDFILE_PIECE = (
+SENDFILE_PIECE = 256 * 1024  # bytes: what the kernel copies is still in the cache when the peer takes it
     256 * 1024
 )  # bytes: what the kernel copies is still in the cache when the peer takes it; then others get a turn
 
