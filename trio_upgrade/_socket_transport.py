@@ -32,8 +32,6 @@ __all__ = ["SocketTransport"]
 
 
 SENDFILE_PIECE = 256 * 1024  # bytes: what the kernel copies is still in the cache when the peer takes it
-    256 * 1024
-)  # bytes: what the kernel copies is still in the cache when the peer takes it; then others get a turn
 
 
 class SocketTransport(Transport):
