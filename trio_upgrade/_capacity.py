@@ -17,7 +17,7 @@ __all__ = ["Capacity", "Newcomer"]
 
 logger = logging.getLogger("trio_upgrade")
 
-AT_ONCE = 64  # connections over the limit that wait for a place, and as many that are told that there is none
+AT_ONCE = 64  # connections over the limit may wait for a place at once, and as many may get their 503
 IDLE = 1.0  # seconds without a request, after which a connection may be closed to make room
 LOOK = 0.1  # seconds from one look at all connections to the next: where there are many, it takes milliseconds
 PATIENCE = 1.0  # seconds that an idle connection may take to close

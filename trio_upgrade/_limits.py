@@ -40,7 +40,7 @@ class Limits:
         May be None; `Body.read` has a limit of its own.
       max_connections: how many may be open at once. One more takes the place of the connection that
         has waited longest for a request, if that has lasted a second at least: that one is closed.
-        If there is none, the new one gets a 503 and is closed. May be None.
+        If no connection has waited so long, the new one gets a 503 and is closed. May be None.
       max_drain: how much of a body that the handler did not read is read and thrown away so that
         the connection can be kept. If more is left, or may be left of a chunked body whose end has not
         arrived, the response says `Connection: close`.

@@ -9,7 +9,7 @@ __all__ = ["Kind", "check_application", "kind_of", "takes_scope"]
 
 
 class Kind(Enum):
-    """What an object is, as far as its signature tells. The value says what is wrong with it as an application."""
+    """What kind of application an object is, by its signature. The value says why it cannot be served."""
 
     ASGI = ""
     ASGI_2 = "it is an ASGI 2 application: `asgiref.compatibility.guarantee_single_callable` makes one of ASGI 3 of it"
